@@ -1,0 +1,1 @@
+"""What should happen to a request: pure values, no clock, no chance, no input or output."""

@@ -1,0 +1,35 @@
+"""A/B: fixed shares of the units meet each candidate, the baseline keeps the rest; any number of arms."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from strategies.core.arm import Arms
+from strategies.core.plan import WHOLE_PPM, Plan, answering
+from strategies.core.spec import Problem, RouteState, Share, known_candidate, share_ppm, share_problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ab:
+    kind: Literal["ab"]
+    shares: dict[str, Share]  # candidate -> share of the units, as written
+
+    def problems(self, arms: Arms) -> list[Problem]:
+        found = [
+            problem
+            for name, share in self.shares.items()
+            for problem in known_candidate(("shares", name), name, arms) + share_problems(("shares", name), share)
+        ]
+        if not self.shares:
+            found.append(Problem(("shares",), "an A/B test needs a candidate", "write for example {my-arm: 50%}"))
+        if not found and sum(share_ppm(share) for share in self.shares.values()) > WHOLE_PPM:
+            found.append(Problem(("shares",), "the shares sum to more than 100%", "the baseline takes what they leave"))
+        return found
+
+    def plans(self, arms: Arms, state: RouteState) -> tuple[Plan, ...]:  # noqa: ARG002 - shares stay as written
+        """One plan for each arm; the baseline's is what the candidates leave."""
+        shares = [(arms[name], share_ppm(share)) for name, share in self.shares.items()]
+        rest = WHOLE_PPM - sum(share for _, share in shares)
+        return tuple(answering(arm, share, arms) for arm, share in (*shares, (arms.baseline, rest)))
+
+
+STRATEGY = Ab

@@ -1,0 +1,1 @@
+"""The words every strategy speaks: arm, facts, plan, decision, allocation."""

@@ -1,0 +1,55 @@
+"""Arms: the alternatives that stand behind one public model name."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Role(StrEnum):
+    """What an operator trusts an arm with."""
+
+    BASELINE = "baseline"  # trusted, compared to, fallen back on; a route has exactly one
+    CANDIDATE = "candidate"  # under examination
+    RESERVE = "reserve"  # only ever a fallback: the dumb model, or the last one
+
+
+class Arm(Struct, frozen=True):
+    """One alternative within a route. `index` is its place in the route's list of arms."""
+
+    index: int
+    name: str
+    role: Role
+    model: str
+    version: str = ""
+
+
+class Arms:
+    """The arms of one route, by name and in the order they were written."""
+
+    def __init__(self, arms: tuple[Arm, ...], fallback: tuple[str, ...] = ()) -> None:
+        self.all = arms
+        self._by_name = {arm.name: arm for arm in arms}
+        self.fallback = tuple(self._by_name[name] for name in fallback if name in self._by_name)
+
+    def __getitem__(self, name: str) -> Arm:
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __iter__(self) -> Iterator[Arm]:
+        return iter(self.all)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._by_name)
+
+    @property
+    def baseline(self) -> Arm:
+        """The one arm with the role of baseline; that there is exactly one is checked before."""
+        return next(arm for arm in self.all if arm.role is Role.BASELINE)
+
+    def chain_after(self, arm: Arm) -> tuple[Arm, ...]:
+        """The fallbacks that can step in for `arm`, in order: the route's own, less the arm itself."""
+        return tuple(other for other in self.fallback if other.index != arm.index)
