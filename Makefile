@@ -1,0 +1,45 @@
+# make demo and make test need Python 3.11 or later and make, nothing else. PYTHON=... names the Python to use;
+# ARGS=... is handed to the program behind a target, as in: make test ARGS="tests/strategies -k canary".
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check bench clients lock clean
+
+PYTHON ?=
+export PYTHON
+
+ENVIRONMENT := @sh scripts/venv.sh
+BIN := .venv/bin
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## serve real models under every strategy and show what happens
+	$(ENVIRONMENT) .venv core build turnout
+	@$(BIN)/python examples/demo $(ARGS)
+
+test: ## run all tests
+	$(ENVIRONMENT) .venv dev turnout
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: ## lint, format, types, and which package may import which
+	$(ENVIRONMENT) .venv dev turnout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: ## measure throughput and latency beside the floor
+	$(ENVIRONMENT) .venv dev turnout
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+clients: ## make .venv-clients and .venv-kserve, which hold stock clients
+	$(ENVIRONMENT) .venv-clients clients
+	$(ENVIRONMENT) .venv-kserve kserve
+
+lock: ## write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
+	$(ENVIRONMENT) .venv-lock uv
+	@UPGRADE=$(UPGRADE) sh scripts/lock.sh
+
+clean: ## remove caches and build products; environments stay
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -path './.venv*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
