@@ -1,0 +1,145 @@
+"""What a route counts: plain integers in lists and dictionaries, found once per routing table, read at scrape.
+
+Only the event loop writes here, so nothing is locked; a scrape from another thread copies each container in one step
+and may at worst miss the request being recorded at that moment. Keys are closed sets (arms, codes, causes), never ids.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+from observability.event import Call, RequestEvent, ShadowEvent
+
+BOUNDS_S = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),  # half of a millisecond is slow for a small model
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+NO_ARM = "none"  # nobody answered, or the request is nobody's evidence
+UNTRIED = frozenset({"not_ready", "overload"})  # causes of calls that never reached the model: their time says nothing
+
+Tally = defaultdict[str, int]
+Codes = defaultdict[tuple[str, str, int, str], int]  # strategy, protocol, HTTP status, gRPC status -> requests
+
+
+class Histogram:
+    """Counts per bucket of BOUNDS_S, one more for what lies beyond, and the sum last, in seconds."""
+
+    __slots__ = ("cells",)
+
+    def __init__(self) -> None:
+        self.cells: list[float] = [0] * (len(BOUNDS_S) + 1) + [0.0]
+
+    def observe(self, seconds: float) -> None:
+        cells = self.cells
+        cells[bisect_left(BOUNDS_S, seconds)] += 1
+        cells[-1] += seconds
+
+
+class VersionCells:
+    """What is counted per arm and version."""
+
+    __slots__ = ("calls", "requests", "rows_n")
+
+    def __init__(self) -> None:
+        self.requests: Codes = defaultdict(int)
+        self.rows_n = 0
+        self.calls: defaultdict[str, Histogram] = defaultdict(Histogram)  # by role
+
+
+class ArmCells:
+    """What is counted per arm, whatever its version. `provider` is "" until someone says what the arm runs on."""
+
+    __slots__ = ("assignments", "degraded", "fallbacks", "provider", "shadow_drops", "shadows")
+
+    def __init__(self) -> None:
+        self.assignments: Tally = defaultdict(int)  # by reason
+        self.fallbacks: Tally = defaultdict(int)  # by cause
+        self.shadows: Tally = defaultdict(int)  # by outcome
+        self.shadow_drops: Tally = defaultdict(int)  # by reason
+        self.provider = ""
+        self.degraded = False
+
+
+class RouteCells:
+    """All that is counted for one route. Lives as long as any routing table has the route."""
+
+    def __init__(self) -> None:
+        self.inflight_n = 0
+        self.durations: defaultdict[str, Histogram] = defaultdict(Histogram)  # by protocol
+        self.versions: dict[tuple[str, str], VersionCells] = {(NO_ARM, ""): VersionCells()}
+        self.arms: dict[str, ArmCells] = {NO_ARM: ArmCells()}
+        self.meters: list[RouteMeter] = []
+
+
+class RouteMeter:
+    """Counts one route's requests under one routing table. Called from the event loop.
+
+    An arm that the table did not name counts as "none", so that no mistake elsewhere can add series.
+    """
+
+    def __init__(self, cells: RouteCells, strategy: str, arms: Sequence[tuple[str, str]]) -> None:
+        """`arms` are (name, version). Counters of arms that earlier tables had go on where they stood."""
+        self._cells = cells
+        self._strategy = strategy
+        self._versions = {name: cells.versions.setdefault((name, version), VersionCells()) for name, version in arms}
+        self._arms = {name: cells.arms.setdefault(name, ArmCells()) for name, _ in arms}
+        self._keys = {*arms, (NO_ARM, "")}
+        self._no_version, self._no_arm = cells.versions[NO_ARM, ""], cells.arms[NO_ARM]
+        cells.meters.append(self)
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        """What this meter keeps alive: (arm, version)."""
+        return self._keys
+
+    def begin(self) -> None:
+        """A request of this route has arrived; `record` will be called for it exactly once."""
+        self._cells.inflight_n += 1
+
+    def record(self, event: RequestEvent) -> None:
+        """Count what the request came to."""
+        cells = self._cells
+        cells.inflight_n -= 1
+        cells.durations[event.protocol].observe(event.duration_ms * 0.001)
+        answered = self._versions.get(event.answered_arm, self._no_version)
+        answered.requests[self._strategy, event.protocol, event.http_status, event.grpc_status] += 1
+        if event.status == "ok":
+            answered.rows_n += event.rows
+        self._arms.get(event.assigned_arm, self._no_arm).assignments[event.reason] += 1
+        calls = event.calls
+        for call in calls:
+            self._time(call)
+        if len(calls) > 1:
+            self._count_fallbacks(calls)
+
+    def record_shadow(self, event: ShadowEvent) -> None:
+        """Count one shadow call, or why there was none."""
+        arm = self._arms.get(event.arm, self._no_arm)
+        if event.call is None:
+            arm.shadow_drops[event.dropped] += 1
+        else:
+            arm.shadows[event.outcome] += 1
+            self._time(event.call)
+
+    def set_provider(self, arm: str, provider: str, *, degraded: bool) -> None:
+        """Say which execution provider an arm really runs on, and whether another one was preferred."""
+        self._arms[arm].provider, self._arms[arm].degraded = provider, degraded
+
+    def forget(self) -> None:
+        """Let go: what no other routing table counts disappears from the metrics. The meter must not be used again."""
+        cells = self._cells
+        cells.meters.remove(self)
+        kept: set[tuple[str, str]] = set().union(*(meter.keys for meter in cells.meters))
+        names = {name for name, _ in kept}
+        cells.versions = {key: versions for key, versions in cells.versions.items() if key in kept}
+        cells.arms = {name: arm for name, arm in cells.arms.items() if name in names}
+
+    def _time(self, call: Call) -> None:
+        if call.cause not in UNTRIED:
+            self._versions.get(call.arm, self._no_version).calls[call.role].observe(call.duration_ms * 0.001)
+
+    def _count_fallbacks(self, calls: tuple[Call, ...]) -> None:
+        for failed, following in pairwise(calls):
+            if following.role == "fallback":
+                self._arms.get(failed.arm, self._no_arm).fallbacks[failed.cause] += 1

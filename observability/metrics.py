@@ -1,0 +1,151 @@
+"""The gateway's Prometheus metrics: gathered while serving as plain integers, turned into families at scrape.
+
+Label values come from closed sets: routes and arms of the configuration, codes, causes, reasons. No id is ever one.
+docs/metrics.md explains every family, and a test holds it to that.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from observability.families import collect_routes, counter, gauge
+from observability.meter import RouteCells, RouteMeter
+from observability.sinks.log import EventCounts
+from observability.tracing import SpanCounts
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
+
+PLAIN = "text/plain; charset=utf-8"
+BREATH_S = 0.0002
+
+
+class Metrics(Collector):
+    """All metrics of one process, in a registry of their own. Written from the event loop, scraped from anywhere."""
+
+    def __init__(self, version: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """`version` is the gateway's own; `clock` counts seconds."""
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        self._version = version
+        self._clock = clock
+        self._started_at = clock()
+        self._revision = 0
+        self._routes: dict[str, RouteCells] = {}
+        self._refused: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._event_counts: Callable[[], EventCounts] | None = None
+        self._span_counts: Callable[[], SpanCounts] | None = None
+
+    def route(self, route: str, strategy: str, arms: Sequence[tuple[str, str]]) -> RouteMeter:
+        """The meter of a route under one routing table; `arms` are (name, version), all that may be called.
+
+        Counters continue those of the tables before, as long as the older meter is forgotten after this call.
+        """
+        self._routes = {name: cells for name, cells in self._routes.items() if cells.meters}
+        return RouteMeter(self._routes.setdefault(route, RouteCells()), strategy, arms)
+
+    def refuse(self, protocol: str, code: str) -> None:
+        """Count a request that was refused before its route was known. `code` is an HTTP status or a gRPC code."""
+        self._refused[protocol, code] += 1
+
+    def set_revision(self, number: int) -> None:
+        self._revision = number
+
+    def watch_events(self, counts: Callable[[], EventCounts]) -> None:
+        """Read the event log's counters at each scrape."""
+        self._event_counts = counts
+
+    def watch_spans(self, counts: Callable[[], SpanCounts]) -> None:
+        """Read the trace exporter's counters at each scrape."""
+        self._span_counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, as prometheus_client asks for them at a scrape."""
+        yield InfoMetricFamily("turnout_build", "The gateway's version.", value={"version": self._version})
+        yield GaugeMetricFamily("turnout_revision", "The live revision.", value=self._revision)
+        uptime_s = self._clock() - self._started_at
+        yield GaugeMetricFamily("turnout_uptime_seconds", "Time since the process was ready to count.", value=uptime_s)
+        yield counter(
+            "turnout_requests_refused",
+            "Requests refused before their route was known.",
+            ("protocol", "code"),
+            [((protocol, code), n) for (protocol, code), n in list(self._refused.items())],
+        )
+        routes = [(name, cells) for name, cells in list(self._routes.items()) if cells.meters]
+        yield from collect_routes(routes)
+        if self._event_counts:
+            yield from _collect_events(self._event_counts())
+        if self._span_counts:
+            yield from _collect_spans(self._span_counts())
+
+
+def metrics_app(metrics: Metrics) -> ASGIApp:
+    """An ASGI application that answers GET /metrics, in Prometheus text or OpenMetrics as the scraper prefers.
+
+    The text is made in a thread, family by family, so that even thousands of series hold up no request.
+    """
+
+    async def app(scope: Message, _receive: Receive, send: Send) -> None:
+        match scope["type"], scope.get("path"), scope.get("method"):
+            case "http", "/metrics", "GET" | "HEAD":
+                accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
+                encode, content_type = choose_encoder(accept.decode("latin-1"))
+                await _answer(send, 200, content_type, await asyncio.to_thread(encode, _Unhurried(metrics.registry)))
+            case "http", "/metrics", _:
+                await _answer(send, 405, PLAIN, b"only GET\n", (b"allow", b"GET, HEAD"))
+            case "http", _, _:
+                await _answer(send, 404, PLAIN, b"only /metrics is here\n")
+            case _:  # lifespan, websocket: nothing to do for them
+                return
+
+    return app
+
+
+class _Unhurried(Collector):
+    """The same families with a breath after each, in which the event loop gets the interpreter back."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            yield family
+            time.sleep(BREATH_S)
+
+
+async def _answer(send: Send, status: int, content_type: str, body: bytes, *more: tuple[bytes, bytes]) -> None:
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _collect_events(counts: EventCounts) -> Iterator[Metric]:
+    yield CounterMetricFamily("turnout_events_written", "Wide events written.", value=counts.written_n)
+    yield counter(
+        "turnout_events_dropped",
+        "Wide events lost, by reason.",
+        ("reason",),
+        [((reason,), n) for reason, n in counts.dropped.items()],
+    )
+    yield gauge("turnout_events_waiting", "Wide events that wait to be written.", (), [((), counts.waiting_n)])
+    deleted = "Segments of events deleted to stay within the limit of their size."
+    yield CounterMetricFamily("turnout_events_segments_deleted", deleted, value=counts.segments_deleted_n)
+
+
+def _collect_spans(counts: SpanCounts) -> Iterator[Metric]:
+    yield CounterMetricFamily("turnout_spans_exported", "Spans the collector took.", value=counts.exported_n)
+    yield counter(
+        "turnout_spans_dropped",
+        "Spans lost, by reason.",
+        ("reason",),
+        [((reason,), n) for reason, n in counts.dropped.items()],
+    )
