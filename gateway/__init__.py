@@ -1,0 +1,1 @@
+"""The host: introduces the rooms to each other and serves."""

@@ -1,0 +1,1 @@
+"""The turnout command, one file per group of verbs."""

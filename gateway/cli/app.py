@@ -1,0 +1,40 @@
+"""The `turnout` command: one file per verb, heavy imports inside the verbs."""
+
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from gateway.cli import assign, models, serve, validate
+
+app = typer.Typer(
+    name="turnout",
+    help="Serve ONNX models behind A/B tests, canaries and shadows, with a fallback that answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.serve)
+app.command("validate")(validate.validate)
+app.command("assign")(assign.assign)
+app.add_typer(models.app, name="models")
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"turnout {installed_version('turnout')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=lambda wanted: _print_version(wanted=wanted), is_eager=True)
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    app()

@@ -1,0 +1,1 @@
+"""What operators write: documents, parsed, checked and compiled."""

@@ -1,0 +1,113 @@
+"""What a route's document means beyond its words: every problem at once, none of it needs a model."""
+
+from collections.abc import Iterator
+from datetime import date
+
+from gateway.config.documents import ArmDoc, RouteDoc
+from strategies.core.arm import Arm, Arms, Role
+from strategies.core.decider import SHADOWS_LIMIT
+from strategies.core.spec import Problem, duration_problems, duration_s, known_candidate, share_problems
+
+SCHEMES = ("file", "bento", "constant")
+
+
+def problems_of(document: RouteDoc, *, today: date) -> list[Problem]:
+    """All that an operator got wrong in one route, with paths into the document."""
+    found = [*_roles(document), *_references(document), *_facts(document), *_timing(document, today)]
+    if any(arm.role is Role.BASELINE for arm in document.arms.values()):
+        arms = arms_of(document)
+        found += [
+            Problem(("strategy", *problem.path), problem.what, problem.cure)
+            for problem in document.strategy.problems(arms)
+        ]
+        found += _shadows(document, arms)
+    return found
+
+
+def arms_of(document: RouteDoc) -> Arms:
+    """The document's arms, with its fallback chain; by default the baseline is the chain."""
+    arms = tuple(
+        Arm(index=index, name=name, role=arm.role, model=arm.model, version=arm.version or "")
+        for index, (name, arm) in enumerate(document.arms.items())
+    )
+    return Arms(arms, fallback_of(document))
+
+
+def fallback_of(document: RouteDoc) -> tuple[str, ...]:
+    if document.fallback is not None:
+        return document.fallback
+    return tuple(name for name, arm in document.arms.items() if arm.role is Role.BASELINE)
+
+
+def is_resident(arm: ArmDoc) -> bool:
+    """Whether the gateway process itself holds the arm, on the CPU."""
+    return runner_of(arm) in ("embedded", "constant") and arm.provider.name == "cpu"
+
+
+def runner_of(arm: ArmDoc) -> str:
+    """The runner's name: as written, else what the reference implies."""
+    return arm.runner or ("constant" if arm.model.startswith("constant:") else "embedded")
+
+
+def _roles(document: RouteDoc) -> Iterator[Problem]:
+    baselines = [name for name, arm in document.arms.items() if arm.role is Role.BASELINE]
+    if len(baselines) != 1:
+        written = ", ".join(baselines) or "none"
+        yield Problem(
+            ("arms",), f"a route has exactly one baseline, here it is {written}", "give one arm role: baseline"
+        )
+    for place, name in enumerate(document.fallback or ()):
+        if name not in document.arms:
+            cure = f"the arms are {', '.join(document.arms)}"
+            yield Problem(("fallback", place), f"no arm is called '{name}'", cure)
+        elif name in (document.fallback or ())[:place]:
+            yield Problem(("fallback", place), f"arm '{name}' is in the chain already", "name each arm once")
+    if document.fallback == ():
+        yield Problem(
+            ("fallback",), "an empty chain leaves nobody to step in", "leave it out to fall back on the baseline"
+        )
+
+
+def _references(document: RouteDoc) -> Iterator[Problem]:
+    for name, arm in document.arms.items():
+        scheme, _, rest = arm.model.partition(":")
+        if scheme not in SCHEMES or not rest:
+            cure = "write file:PATH, bento:NAME:VERSION or constant:PATH"
+            yield Problem(("arms", name, "model"), f"'{arm.model}' is no reference to a model", cure)
+        for output, (low, high) in arm.outputs.ranges.items():
+            if not low <= high:
+                cure = "write the lower bound first"
+                yield Problem(("arms", name, "outputs", "ranges", output), f"nothing lies in [{low}, {high}]", cure)
+
+
+def _facts(document: RouteDoc) -> Iterator[Problem]:
+    sources = {("unit",): document.unit} | {("attributes", name): doc for name, doc in document.attributes.items()}
+    for path, source in sources.items():
+        if (source.header is None) == (source.parameter is None):
+            yield Problem(path, "a fact has one source", "write {header: NAME} or {parameter: NAME}")
+    for place, rule in enumerate(document.audience):
+        if rule.attribute not in document.attributes:
+            cure = f"declare it, for example attributes: {{{rule.attribute}: {{header: x-{rule.attribute}}}}}"
+            yield Problem(("audience", place, "attribute"), f"no attribute is called '{rule.attribute}'", cure)
+
+
+def _timing(document: RouteDoc, today: date) -> Iterator[Problem]:
+    wrong = duration_problems(("timeout",), document.timeout)
+    yield from wrong
+    if not wrong and not 0 < duration_s(document.timeout) <= 600:
+        yield Problem(("timeout",), f"a timeout of {document.timeout} is out of range", "write between 1ms and 10m")
+    if document.expires is not None and document.expires <= today:
+        cure = "move the date, or make the strategy {kind: baseline}"
+        yield Problem(("expires",), f"this route expired on {document.expires.isoformat()}", cure)
+
+
+def _shadows(document: RouteDoc, arms: Arms) -> Iterator[Problem]:
+    if len(document.shadow) > SHADOWS_LIMIT:
+        yield Problem(("shadow",), f"a route has at most {SHADOWS_LIMIT} shadows", "shadow fewer arms")
+    seen: set[str] = set()
+    for place, shadow in enumerate(document.shadow):
+        yield from known_candidate(("shadow", place, "candidate"), shadow.candidate, arms)
+        yield from share_problems(("shadow", place, "share"), shadow.share)
+        if shadow.candidate in seen:
+            yield Problem(("shadow", place, "candidate"), f"'{shadow.candidate}' is shadowed twice", "name it once")
+        seen.add(shadow.candidate)

@@ -1,0 +1,146 @@
+"""From documents to values that decide: pure, and only for documents without problems."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
+from gateway.config.documents import ArmDoc, RouteDoc, SourceDoc
+from gateway.facts import Gatherer, Source
+from runners.core.runner import ModelRef, OutputPolicy, ProviderChoice
+from strategies.core.arm import Arm, Arms, Role
+from strategies.core.assignment import Allocation, effective_salt, reallocate, salted
+from strategies.core.decider import Audience, Decider, ShadowTable, shadow_draw
+from strategies.core.plan import Plan, Reason, uncounted
+from strategies.core.spec import RouteState, duration_s, share_ppm
+
+RESIDENT_SUFFIX = "@resident"
+RESIDENT_EXERCISE_PPM = 1_000  # a fallback that is never run does not work when it is needed
+
+
+class CompiledArm(Struct, frozen=True):
+    """An arm and how to open it. `is_shadowed` asks for a session of its own for calls nobody waits for."""
+
+    arm: Arm
+    runner: str
+    model: ModelRef
+    is_shadowed: bool
+
+
+class CompiledRoute(Struct, frozen=True):
+    """All of a route that can be known without opening a model."""
+
+    name: str
+    salt: str
+    strategy: str
+    arms: tuple[CompiledArm, ...]
+    plans: tuple[Plan, ...]
+    fallback: tuple[str, ...]
+    shadows: Mapping[str, int]  # arm -> share of the requests it is called with, in ppm
+    decider: Decider
+    attribute_names: tuple[str, ...]
+    unit_kind: str
+    unit: Source
+    attributes: tuple[Source, ...]
+    timeout_s: float
+    is_pinnable: bool
+    is_critical: bool
+
+    def gatherer(self, override_token: bytes) -> Gatherer:
+        """What turns requests into this route's facts."""
+        return Gatherer(
+            salt=salted(self.salt),
+            unit=self.unit,
+            attributes=self.attributes,
+            arms=frozenset(compiled.arm.name for compiled in self.arms),
+            override_token=override_token,
+        )
+
+
+def compile_route(
+    document: RouteDoc, *, root: Path, state: RouteState = None, before: Allocation | None = None
+) -> CompiledRoute:
+    """Give a checked document its meaning. `root` is where its relative paths begin, `before` the map it replaces."""
+    resident = _resident(document)
+    arms = _with_resident(arms_of(document), resident)
+    salt = effective_salt(document.salt or document.route, document.epoch)
+    shadows = {shadow.candidate: share_ppm(shadow.share) for shadow in document.shadow}
+    if resident:
+        shadows[resident + RESIDENT_SUFFIX] = RESIDENT_EXERCISE_PPM
+    plans = document.strategy.plans(arms, state)
+    return CompiledRoute(
+        name=document.route,
+        salt=salt,
+        strategy=document.strategy.kind,
+        arms=tuple(_compiled_arm(arm, document, root, shadows) for arm in arms),
+        plans=plans,
+        fallback=tuple(arm.name for arm in arms.fallback),
+        shadows=shadows,
+        decider=Decider(
+            allocation=reallocate(before, plans),
+            outside=uncounted(arms.baseline, Reason.NOT_ENROLLED, arms),
+            overrides={arm.name: uncounted(arm, Reason.OVERRIDE, arms) for arm in arms},
+            pins={arm.name: uncounted(arm, Reason.PINNED, arms) for arm in arms},
+            audience=_audience(document),
+            shadows=_shadow_table(salt, arms, shadows),
+        ),
+        attribute_names=tuple(document.attributes),
+        unit_kind=document.unit.header or document.unit.parameter or "",
+        unit=_source(document.unit),
+        attributes=tuple(_source(doc) for doc in document.attributes.values()),
+        timeout_s=duration_s(document.timeout),
+        is_pinnable=document.pin,
+        is_critical=document.critical,
+    )
+
+
+def _resident(document: RouteDoc) -> str:
+    """The arm that needs a twin in this process so that the fallback chain ends in one; "" when it does already."""
+    last = fallback_of(document)[-1]
+    return "" if is_resident(document.arms[last]) else last
+
+
+def _with_resident(arms: Arms, twin_of: str) -> Arms:
+    if not twin_of:
+        return arms
+    twin = Arm(len(arms.all), twin_of + RESIDENT_SUFFIX, Role.RESERVE, arms[twin_of].model, arms[twin_of].version)
+    return Arms((*arms.all, twin), (*(arm.name for arm in arms.fallback), twin.name))
+
+
+def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str, int]) -> CompiledArm:
+    written = document.arms[arm.name.removesuffix(RESIDENT_SUFFIX)]
+    is_twin = arm.name not in document.arms
+    model = ModelRef(
+        reference=written.model,
+        root=root,
+        version=written.version or "",
+        provider=ProviderChoice() if is_twin else _provider(written),
+        outputs=OutputPolicy(
+            nan=written.outputs.nan,
+            ranges=tuple((name, low, high) for name, (low, high) in written.outputs.ranges.items()),
+        ),
+        golden=root / written.golden if written.golden else None,
+        threads=1 if is_twin else written.threads,
+    )
+    runner = "embedded" if is_twin else runner_of(written)
+    return CompiledArm(arm, runner, model, is_shadowed=shadows.get(arm.name, 0) > 0 and not is_twin)
+
+
+def _provider(arm: ArmDoc) -> ProviderChoice:
+    options = {name: str(value) for name, value in arm.provider.options.items()}
+    return ProviderChoice(arm.provider.name, arm.provider.policy, options)
+
+
+def _audience(document: RouteDoc) -> tuple[Audience, ...]:
+    places = {name: place for place, name in enumerate(document.attributes)}
+    return tuple(Audience(places[rule.attribute], frozenset(rule.values)) for rule in document.audience)
+
+
+def _shadow_table(salt: str, arms: Arms, shadows: Mapping[str, int]) -> ShadowTable | None:
+    draws = tuple(shadow_draw(salt, arms[name], ppm) for name, ppm in shadows.items() if ppm)
+    return ShadowTable(draws) if draws else None
+
+
+def _source(document: SourceDoc) -> Source:
+    return Source((document.header or "").lower().encode(), document.parameter or "")

@@ -1,0 +1,123 @@
+"""What operators write, as frozen values that hold just that. parse.py reads them, compile.py gives them meaning."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from strategies.core.arm import Role
+from strategies.core.spec import Duration, Share
+
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*$", max_length=128)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDoc:
+    """Where a fact is found: a header (gRPC: metadata) or a request parameter of the protocol."""
+
+    header: Text | None = None
+    parameter: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderDoc:
+    """Where a model runs; `require` refuses to run it elsewhere, `prefer` takes the CPU and says so."""
+
+    name: Literal["cpu", "cuda", "tensorrt", "openvino"]
+    policy: Literal["require", "prefer"] = "require"
+    options: dict[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputsDoc:
+    """What an answer must keep to beyond its signature; breaking it is a failure that a fallback cures."""
+
+    nan: Literal["reject", "pass"] = "reject"
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmDoc:
+    """One alternative: a model, how to run it, and what it is trusted with."""
+
+    model: Text  # file:PATH, bento:NAME:VERSION, constant:PATH
+    role: Role
+    runner: Text | None = None  # by default what the reference says: constant, else embedded
+    version: Text | None = None  # by default the registry's tag, else the digest's first 12 digits
+    provider: ProviderDoc = ProviderDoc(name="cpu")
+    outputs: OutputsDoc = OutputsDoc()
+    golden: Text | None = None
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceDoc:
+    """Only units whose attribute has one of these values take part."""
+
+    attribute: Text
+    values: Annotated[tuple[str, ...], Field(alias="in", min_length=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowDoc:
+    """An arm that is called with a share of the requests and whose answer nobody gets."""
+
+    candidate: Text
+    share: Share = "100%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteDoc:
+    """A public model name and what stands behind it."""
+
+    turnout: Literal["v1"]
+    route: Name
+    arms: Annotated[dict[Name, ArmDoc], Field(min_length=1)]
+    strategy: Any  # one of the strategies' own classes; parse.py puts their union here
+    fallback: tuple[Text, ...] | None = None  # by default the baseline
+    unit: SourceDoc = SourceDoc(header="x-turnout-unit")
+    attributes: dict[Name, SourceDoc] = field(default_factory=dict)
+    audience: tuple[AudienceDoc, ...] = ()
+    shadow: tuple[ShadowDoc, ...] = ()
+    timeout: Duration = "1s"
+    pin: bool = False  # whether clients may choose an arm by its version
+    critical: bool = True  # whether the process is unready without this route
+    owner: Text | None = None
+    hypothesis: Text | None = None
+    expires: date | None = None
+    salt: Text | None = None  # by default the route's name
+    epoch: Annotated[int, Field(ge=0)] = 0  # a new one deals every unit afresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenDoc:
+    """Where clients connect. Port 0 takes a free one."""
+
+    host: Text = "127.0.0.1"
+    http: Annotated[int, Field(ge=0, le=65535)] = 8000
+    grpc: Annotated[int, Field(ge=0, le=65535)] = 8001
+    metrics: Annotated[int, Field(ge=0, le=65535)] = 8002
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowPoolDoc:
+    """Bounds of the shadow pool: calls under way, calls waiting, MiB of tensors held for both."""
+
+    calls: Annotated[int, Field(ge=1, le=1024)] = 4
+    queue: Annotated[int, Field(ge=0, le=65536)] = 256
+    memory_mib: Annotated[int, Field(ge=1, le=65536)] = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsDoc:
+    """`turnout.yaml`: read once at start. Everything has a default, the file itself may be absent."""
+
+    turnout: Literal["v1"] = "v1"
+    listen: ListenDoc = ListenDoc()
+    body_limit_mib: Annotated[int, Field(ge=1, le=2047)] = 64
+    drain: Duration = "30s"
+    shadow_pool: ShadowPoolDoc = ShadowPoolDoc()
+    state: Text = ".turnout"  # directory for events and keys, relative to where the command is started
+    override_token_file: Text | None = None  # who knows its content may force an arm; without it nobody may

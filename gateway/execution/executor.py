@@ -1,0 +1,48 @@
+"""The executor: the only place, with its shadow pool, where endpoints are called."""
+
+import logging
+from time import monotonic
+
+from gateway.execution.outcome import CallRole, Observation, Outcome, Routed
+from gateway.routing.table import BoundArm
+from runners.core.errors import ExecutionFailed, NotReady, RunnerError
+from runners.core.tensor import InferenceRequest, InferenceResponse
+
+FALLBACK_RESERVE = 0.1  # of the time left, kept back for whoever steps in; a resident baseline needs far less
+LOG = logging.getLogger("turnout.executor")
+
+
+async def execute(routed: Routed) -> Outcome:
+    """Call the serving arm, then each fallback that can help, until one answers or none is left."""
+    plan = routed.decision.plan
+    chain = plan.serve + plan.fallback if routed.may_fall_back else plan.serve
+    observations: list[Observation] = []
+    error: RunnerError = NotReady("the plan names no arm")
+    for place, arm in enumerate(chain):
+        bound = routed.route.arms[arm.index]
+        started_at = monotonic()
+        by = _attempt_deadline(started_at, routed.deadline_at, is_last=place == len(chain) - 1)
+        role = CallRole.FALLBACK if place else CallRole.SERVE
+        answer = await _call(bound, routed.request, by)
+        cause = answer.code if isinstance(answer, RunnerError) else ""
+        observations.append(Observation(bound, role, cause, started_at, monotonic() - started_at))
+        if not isinstance(answer, RunnerError):
+            return Outcome(answer, bound, tuple(observations))
+        error = answer
+        if not error.fallback_helps:
+            break
+    return Outcome(error, None, tuple(observations))
+
+
+async def _call(bound: BoundArm, request: InferenceRequest, deadline_at: float) -> InferenceResponse | RunnerError:
+    try:
+        return await bound.endpoint.infer(request, deadline_at=deadline_at)
+    except RunnerError as error:
+        return error
+    except Exception as error:  # a runner that breaks its contract must not take the answer down with it
+        LOG.exception("arm %s broke the runner contract", bound.arm.name)
+        return ExecutionFailed(f"arm '{bound.arm.name}' failed: {type(error).__name__}")
+
+
+def _attempt_deadline(now: float, deadline_at: float, *, is_last: bool) -> float:
+    return deadline_at if is_last else deadline_at - FALLBACK_RESERVE * (deadline_at - now)

@@ -1,0 +1,57 @@
+"""Values between deciding, doing and recording."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from gateway.routing.table import BoundArm, BoundRoute
+from runners.core.errors import RunnerError
+from runners.core.tensor import InferenceRequest, InferenceResponse
+from strategies.core.plan import Decision, RequestFacts
+
+
+class CallRole(StrEnum):
+    """What a call was made for."""
+
+    SERVE = "serve"
+    FALLBACK = "fallback"
+    SHADOW = "shadow"
+
+
+class Routed(Struct, frozen=True, gc=False):
+    """A request with its route and its decision: everything the executor and the recorder need."""
+
+    request: InferenceRequest
+    route: BoundRoute
+    facts: RequestFacts
+    decision: Decision
+    deadline_at: float
+    may_fall_back: bool = True
+
+
+class Observation(Struct, frozen=True, gc=False):
+    """One call to one arm. `cause` is "" or the code of the error; times are monotonic seconds."""
+
+    bound: BoundArm
+    role: CallRole
+    cause: str
+    started_at: float
+    duration_s: float
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """What a request came to. `answered` is the arm whose answer it is, None when all failed."""
+
+    answer: InferenceResponse | RunnerError
+    answered: BoundArm | None
+    observations: tuple[Observation, ...]
+
+    @property
+    def blames_caller(self) -> bool:
+        """Whether the request itself was at fault, so that no arm could have answered it."""
+        return isinstance(self.answer, RunnerError) and not self.answer.fallback_helps
+
+    @property
+    def fallback_cause(self) -> str:
+        """Why somebody else had to answer: the first call's error, "" when nobody had to."""
+        return self.observations[0].cause if len(self.observations) > 1 else ""

@@ -1,0 +1,1 @@
+"""Doors: bytes become requests, answers become bytes; the only place that knows HTTP and gRPC."""

@@ -1,0 +1,103 @@
+"""Attribution: who answered and why, under the names of our own that go out with an answer.
+
+All of it is known once a route is bound, so every form is encoded once per route, plan and answering arm, and a request
+only looks it up.
+"""
+
+from typing import Final
+from urllib.parse import quote
+
+from msgspec import Struct, json
+
+from gateway.arrival import REQUEST_ID_LIMIT, Arrival, request_id_of
+from gateway.execution.outcome import Outcome, Routed
+from gateway.frontends.messages import ModelInferResponse
+from gateway.routing.table import BoundArm, BoundRoute
+from strategies.core.plan import Plan
+
+KNOWN_LIMIT = 4096  # of attributions kept; a table change leaves old ones behind, and forgetting them all is harmless
+REQUEST_ID = "x-request-id"
+VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+
+
+class Attribution(Struct, frozen=True):
+    """One answer's names in every form it can go out in.
+
+    `json_head` opens a response body up to its parameters, and lacks the closing brace; `head_lines` are header lines
+    of HTTP/1.1; `grpc_head` is a serialised ModelInferResponse, to which the outputs are appended. The first three
+    fields are what it was made for.
+    """
+
+    route: BoundRoute
+    plan: Plan
+    answered: BoundArm
+    http_headers: tuple[tuple[bytes, bytes], ...]
+    head_lines: bytes
+    json_head: bytes
+    grpc_metadata: tuple[tuple[str, str], ...]
+    grpc_head: bytes
+
+
+class Attributions:
+    """Finds the attribution of an answer, making it the first time."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, int, str], Attribution] = {}
+
+    def of(self, routed: Routed, outcome: Outcome) -> Attribution:
+        """For an outcome that has an answer. Objects are told apart by identity: what is kept here keeps them alive."""
+        route, plan, answered = routed.route, routed.decision.plan, outcome.answered
+        assert answered is not None
+        observations = outcome.observations
+        cause = observations[0].cause if len(observations) > 1 else ""
+        key = (id(route), id(plan), id(answered), cause)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= KNOWN_LIMIT:
+                self._known.clear()
+            known = self._known[key] = attribute(route, plan, answered, cause)
+        return known
+
+
+def attribute(route: BoundRoute, plan: Plan, answered: BoundArm, fallback_cause: str) -> Attribution:
+    """Write down who answered. The fallback is named only when one was needed."""
+    version = answered.version
+    names: dict[str, str | int] = {
+        "arm": answered.arm.name,
+        "version": version,
+        "revision": route.revision,
+        "reason": str(plan.reason),
+    }
+    if fallback_cause:
+        names["fallback"] = fallback_cause
+    lines = [(f"x-turnout-{name}", quote(str(value), safe=VISIBLE)) for name, value in names.items()]
+    parameters = {f"turnout_{name}": value for name, value in names.items()}
+    opening = json.encode({"model_name": route.name, "model_version": version, "parameters": parameters})
+    return Attribution(
+        route=route,
+        plan=plan,
+        answered=answered,
+        http_headers=tuple([(name.encode(), value.encode()) for name, value in lines]),
+        head_lines="".join([f"{name}: {value}\r\n" for name, value in lines]).encode(),
+        json_head=opening[:-1],
+        grpc_metadata=tuple(lines),
+        grpc_head=_message(route.name, version, parameters),
+    )
+
+
+def request_id_header(arrival: Arrival, body_id: str) -> str:
+    """The request's id as a header can carry it: one of another alphabet or of great length gives way to our own."""
+    request_id = request_id_of(arrival, body_id)
+    if len(request_id) <= REQUEST_ID_LIMIT and request_id.isascii() and request_id.isprintable():
+        return request_id
+    return arrival.event_id
+
+
+def _message(name: str, version: str, parameters: dict[str, str | int]) -> bytes:
+    message = ModelInferResponse(model_name=name, model_version=version)
+    for key, value in parameters.items():
+        if isinstance(value, int):
+            message.parameters[key].int64_param = value
+        else:
+            message.parameters[key].string_param = value
+    return message.SerializeToString()

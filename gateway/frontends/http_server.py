@@ -1,0 +1,79 @@
+"""The HTTP server: uvicorn inside a loop that already runs, on a socket of our own, without signal handlers."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+from gateway.frontends.asgi import App
+from gateway.frontends.binding import BACKLOG, bind
+from gateway.frontends.http_protocol import HttpProtocol
+
+KEEP_ALIVE_S = 75  # longer than common proxies keep an idle connection, so that they are the ones to close it
+SWEEP_S = 1.0
+LAST_WORDS_S = 1.0  # for requests cut off at the end of a drain to be answered and recorded
+
+
+class HttpServer:
+    """Listens from `start` to `stop`."""
+
+    def __init__(self, app: App, host: str, port: int, what: str = "HTTP") -> None:
+        """`port` 0 takes any that is free; `what` is named when the port cannot be had."""
+        self._host = host
+        self._wanted = port
+        self._what = what
+        self._server = uvicorn.Server(_config(app))
+        self._socket: socket.socket | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.port = 0  # the one it listens on, once started
+
+    async def start(self) -> None:
+        """Raises PortInUse, or OSError for an address that cannot be had."""
+        self._socket = bind(self._host, self._wanted, self._what)
+        self.port = self._socket.getsockname()[1]
+        server = self._server
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup(sockets=[self._socket])
+        self._tasks = [asyncio.create_task(server.main_loop()), asyncio.create_task(self._sweep())]
+
+    async def stop(self, drain_s: float) -> None:
+        """Accept nothing new, give what is under way `drain_s` seconds, then cut it off with a 503."""
+        if self._socket is None:
+            return
+        server = self._server
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        server.config.timeout_graceful_shutdown = drain_s  # type: ignore[assignment]  # goes to asyncio.wait_for
+        await server.shutdown(sockets=[self._socket])
+        if server.server_state.tasks:
+            await asyncio.wait(server.server_state.tasks, timeout=LAST_WORDS_S)
+        for connection in list(server.server_state.connections):
+            connection.transport.close()
+        self._socket = None
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for connection in list(self._server.server_state.connections):
+                assert isinstance(connection, HttpProtocol)
+                connection.sweep(loop.time())
+
+
+def _config(app: App) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        loop="none",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # the caller is the peer; who stands behind a proxy is for the proxy to say in a header
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )

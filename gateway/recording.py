@@ -1,0 +1,155 @@
+"""The recorder: says once what a request came to, when the last byte has gone or the caller has."""
+
+import logging
+from hashlib import sha256
+from time import monotonic
+
+from gateway.arrival import Arrival, Reply, request_id_of
+from gateway.execution.outcome import Observation, Outcome, Routed
+from gateway.execution.shadows import ShadowResult
+from observability.event import Call, LifeEvent, RequestEvent, ShadowEvent
+from observability.metrics import Metrics
+from observability.sinks.log import EventLog
+from observability.tracing import Tracing
+from runners.core.tensor import rows_of
+from strategies.core.assignment import unit_bytes
+
+TEXT_LIMIT = 256  # characters of what a caller wrote, so that a full queue of events has a bound in bytes
+LOG = logging.getLogger("turnout.recorder")
+
+
+class Recorder:
+    """Writes every outcome to the event log, the meters and, if sampled, the trace. It never raises."""
+
+    def __init__(self, *, log: EventLog, metrics: Metrics, tracing: Tracing) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._tracing = tracing
+        self.failed_n = 0
+
+    def record(self, arrival: Arrival, routed: Routed | None, outcome: Outcome | None, reply: Reply) -> None:
+        """Record one request. `routed` is None when it was refused before a route was known."""
+        try:
+            event = _request_event(arrival, routed, outcome, reply)
+            self._log.offer(event)
+            if routed is None:
+                self._metrics.refuse(arrival.protocol, reply.code)
+            else:
+                routed.route.meter.record(event)
+            if arrival.trace is not None:
+                self._tracing.finish(arrival.trace, event)
+        except Exception:  # telemetry may be lost, an answer may not
+            self.failed_n += 1
+            LOG.exception("a request could not be recorded")
+
+    def record_shadow(self, result: ShadowResult) -> None:
+        """Record one shadow call, made or dropped."""
+        event = _shadow_event(result)
+        self._log.offer(event)
+        result.call.routed.route.meter.record_shadow(event)
+        if result.call.arrival.trace is not None:
+            self._tracing.finish_shadow(result.call.arrival.trace, event)
+
+    def record_life(self, event: LifeEvent) -> None:
+        """Record a turn in the gateway's own life."""
+        self._log.offer(event)
+
+
+def _request_event(arrival: Arrival, routed: Routed | None, outcome: Outcome | None, reply: Reply) -> RequestEvent:
+    if routed is None:
+        return _refused_event(arrival, reply)
+    route, facts, plan = routed.route, routed.facts, routed.decision.plan
+    answered = outcome.answered if outcome else None
+    return RequestEvent(
+        at=arrival.at,
+        event_id=arrival.event_id,
+        request_id=request_id_of(arrival, routed.request.id)[:TEXT_LIMIT],
+        trace_id=arrival.trace.trace_id if arrival.trace else "",
+        span_id=arrival.trace.span_id if arrival.trace else "",
+        unit_hash=_bounded_unit(facts.unit),
+        unit_kind=route.unit_kind if facts.unit else "request",
+        attributes={n: v[:TEXT_LIMIT] for n, v in zip(route.attribute_names, facts.attributes, strict=True)},
+        route=route.name,
+        revision=route.revision,
+        experiment=route.experiment,
+        strategy=route.strategy,
+        assigned_arm=plan.assigned.name if plan.assigned else "",
+        answered_arm=answered.arm.name if answered else "",
+        share_ppm=plan.share_ppm,
+        reason=plan.reason,
+        shadows=tuple([arm.name for arm in routed.decision.shadows]),
+        calls=tuple([_call(seen, arrival) for seen in outcome.observations]) if outcome else (),
+        fallback_cause=outcome.fallback_cause if outcome else "",
+        status=reply.code,
+        error=reply.error,
+        protocol=arrival.protocol,
+        http_status=reply.http_status,
+        grpc_status=reply.grpc_status,
+        rows=rows_of(routed.request),
+        request_bytes=reply.request_bytes,
+        response_bytes=reply.response_bytes,
+        duration_ms=(monotonic() - arrival.started_at) * 1e3,
+        deadline_ms=(routed.deadline_at - arrival.started_at) * 1e3,
+        caller=arrival.caller,
+    )
+
+
+def _refused_event(arrival: Arrival, reply: Reply) -> RequestEvent:
+    return RequestEvent(
+        at=arrival.at,
+        event_id=arrival.event_id,
+        request_id=request_id_of(arrival, ""),
+        trace_id=arrival.trace.trace_id if arrival.trace else "",
+        span_id=arrival.trace.span_id if arrival.trace else "",
+        status=reply.code,
+        error=reply.error,
+        protocol=arrival.protocol,
+        http_status=reply.http_status,
+        grpc_status=reply.grpc_status,
+        request_bytes=reply.request_bytes,
+        response_bytes=reply.response_bytes,
+        duration_ms=(monotonic() - arrival.started_at) * 1e3,
+        caller=arrival.caller,
+    )
+
+
+def _shadow_event(result: ShadowResult) -> ShadowEvent:
+    call, routed, route = result.call, result.call.routed, result.call.routed.route
+    return ShadowEvent(
+        at=call.arrival.at,
+        event_id=routed.facts.event_id,
+        request_id=request_id_of(call.arrival, routed.request.id)[:TEXT_LIMIT],
+        trace_id=call.arrival.trace.trace_id if call.arrival.trace else "",
+        unit_hash=_bounded_unit(routed.facts.unit),
+        unit_kind=route.unit_kind if routed.facts.unit else "request",
+        route=route.name,
+        revision=route.revision,
+        experiment=route.experiment,
+        answered_arm=call.outcome.answered.arm.name if call.outcome.answered else "",
+        arm=call.bound.arm.name,
+        outcome=result.outcome,
+        dropped=result.dropped,
+        agreement=result.agreement,
+        call=_call(result.observation, call.arrival) if result.observation else None,
+        rows=rows_of(routed.request),
+    )
+
+
+def _call(seen: Observation, arrival: Arrival) -> Call:
+    known = seen.bound.endpoint.description
+    return Call(
+        arm=seen.bound.arm.name,
+        version=known.version,
+        digest=known.digest,
+        provider=known.provider,
+        role=seen.role,
+        status="failed" if seen.cause else "ok",
+        cause=seen.cause,
+        started_ms=(seen.started_at - arrival.started_at) * 1e3,
+        duration_ms=seen.duration_s * 1e3,
+    )
+
+
+def _bounded_unit(unit: str) -> str:
+    """The unit, or the digest of one so long that thousands of them would not fit into memory."""
+    return unit if len(unit) <= TEXT_LIMIT else sha256(unit_bytes(unit)).hexdigest()

@@ -1,0 +1,1 @@
+"""From a public model name to everything that stands behind it."""

@@ -1,0 +1,49 @@
+"""What an operator may write is what the documentation says."""
+
+import re
+from dataclasses import fields
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from gateway.config import documents
+from gateway.config.check import SCHEMES
+from gateway.config.compile import compile_route
+from gateway.config.directory import load_route
+from gateway.config.yaml import YamlText
+from strategies.core.catalogue import kinds, strategy_types
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+WORDS = sorted(
+    {
+        "in" if word.name == "values" else word.name
+        for document in (*vars(documents).values(), *strategy_types())
+        if isinstance(document, type) and hasattr(document, "__dataclass_fields__")
+        for word in fields(document)
+    }
+)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_is_documented(word):
+    assert re.search(rf"`[^`]*\b{word}\b[^`]*`", PAGE), word
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_strategy_is_documented(kind):
+    assert f"| `{kind}` |" in PAGE
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_kind_of_reference_is_documented(scheme):
+    assert f"`{scheme}:" in PAGE
+
+
+@pytest.mark.parametrize("page", ["docs/configuration.md", "README.md", "docs/quickstart.md"])
+def test_every_route_in_the_documentation_compiles(page):
+    """What is shown can be copied."""
+    for block in re.findall(r"```yaml\n(turnout: v1\nroute:.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL):
+        route = load_route(YamlText(Path(page), block), today=date(2026, 11, 21))
+        assert compile_route(route, root=ROOT).plans

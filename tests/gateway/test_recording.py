@@ -1,0 +1,70 @@
+"""What is written down about a request, once."""
+
+import pytest
+
+from gateway.arrival import Reply
+from gateway.execution.executor import execute
+from gateway.recording import Recorder
+from observability.event import RequestEvent
+from observability.metrics import Metrics
+from observability.tracing import Tracing
+from runners.core.errors import ExecutionFailed
+
+
+class Kept(list):
+    """An event log that keeps events."""
+
+    def offer(self, event) -> None:
+        self.append(event)
+
+
+@pytest.fixture
+def log() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def recorder(log) -> Recorder:
+    return Recorder(log=log, metrics=Metrics("0"), tracing=Tracing())
+
+
+async def test_a_fallback_is_recorded_with_its_cause_and_every_call(
+    recorder, log, bind, endpoints, route_request, arrive
+):
+    """Evidence counts for the arm assigned, not the arm that stepped in."""
+    endpoints["new"].script = ExecutionFailed("x")
+    routed = route_request(bind(attributes={"region": {"header": "x-region"}}), x_turnout_unit="u", x_region="nz")
+    recorder.record(arrive(), routed, await execute(routed), Reply("ok", 10, 20, http_status=200))
+    (event,) = log
+
+    assert isinstance(event, RequestEvent)
+    assert (event.assigned_arm, event.answered_arm, event.fallback_cause) == ("new", "old", "error")
+    assert [(call.arm, call.role, call.status, call.cause) for call in event.calls] == [
+        ("new", "serve", "failed", "error"),
+        ("old", "fallback", "ok", ""),
+    ]
+    assert (event.unit_hash, event.unit_kind, event.attributes) == ("u", "x-turnout-unit", {"region": "nz"})
+    assert (event.request_bytes, event.response_bytes, event.rows) == (10, 20, 1)
+
+
+async def test_a_caller_who_left_is_recorded_with_the_route(recorder, log, bind, route_request, arrive):
+    route = bind()
+    recorder.record(arrive(), route_request(route), None, Reply("cancelled"))
+
+    assert (log[0].route, log[0].status, log[0].calls) == ("digits", "cancelled", ())
+    assert route.meter.events == log
+
+
+def test_a_request_refused_at_the_door_is_recorded_without_a_route(recorder, log, arrive):
+    recorder.record(arrive(x_request_id="r-1"), None, None, Reply("malformed", 5, http_status=400, error="no JSON"))
+
+    assert (log[0].request_id, log[0].route, log[0].status, log[0].error) == ("r-1", "", "malformed", "no JSON")
+
+
+def test_a_recorder_that_fails_is_a_counter(recorder, arrive, caplog):
+    """An answer is never lost because it could not be written down."""
+    recorder._log = None
+    recorder.record(arrive(), None, None, Reply("malformed"))
+
+    assert recorder.failed_n == 1
+    assert "could not be recorded" in caplog.text
