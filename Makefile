@@ -2,7 +2,7 @@
 # ARGS=... is handed to the program behind a target, as in: make test ARGS="tests/strategies -k canary".
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench clients lock clean
+.PHONY: help demo test check chaos bench clients lock clean
 
 PYTHON ?=
 export PYTHON
@@ -27,6 +27,10 @@ check: ## lint, format, types, and which package may import which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+chaos: ## send a hundred thousand requests through candidates that fail
+	$(ENVIRONMENT) .venv dev turnout
+	@TURNOUT_CHAOS_REQUESTS=100000 $(BIN)/python -m pytest tests/chaos --timeout 900 $(ARGS)
 
 bench: ## measure throughput and latency beside the floor
 	$(ENVIRONMENT) .venv dev turnout

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,7 +76,11 @@ def inspect_model(
         from runners.core.runner import ModelRef, ProviderChoice
 
         facts = asyncio.run(_opened(ModelRef(reference, Path.cwd(), provider=ProviderChoice(provider))))
-    _print(output, facts, lambda: _table(("", ""), [(key, _text(value)) for key, value in facts.items()]))
+    _print(
+        output,
+        facts,
+        lambda: _table(("", ""), [(key, _text(value)) for key, value in facts.items() if value not in ("", [], None)]),
+    )
 
 
 async def _opened(model: "ModelRef") -> dict[str, Any]:
@@ -100,7 +105,7 @@ async def _opened(model: "ModelRef") -> dict[str, Any]:
         "nodes": facts.nodes_n,
         "external_data": sorted({tensor.location for tensor in facts.external}),
         "run": "on the event loop" if placement.on_loop else f"in a thread of its own: {placement.why}",
-        "warm_up_ms": round(placement.warm_up_ms, 4),
+        "warm_up_ms": round(placement.warm_up_ms, 4) if isfinite(placement.warm_up_ms) else None,
     }
 
 

@@ -9,6 +9,7 @@ from runners.core.errors import ExecutionFailed, NotReady, RunnerError
 from runners.core.tensor import InferenceRequest, InferenceResponse
 
 FALLBACK_RESERVE = 0.1  # of the time left, kept back for whoever steps in; a resident baseline needs far less
+FALLBACK_LEAST_S = 0.05  # a busy loop can eat the reserve, and an acceptable answer a moment late beats none
 LOG = logging.getLogger("turnout.executor")
 
 
@@ -16,22 +17,29 @@ async def execute(routed: Routed) -> Outcome:
     """Call the serving arm, then each fallback that can help, until one answers or none is left."""
     plan = routed.decision.plan
     chain = plan.serve + plan.fallback if routed.may_fall_back else plan.serve
+    deadline_at = routed.deadline_at
     observations: list[Observation] = []
     error: RunnerError = NotReady("the plan names no arm")
     for place, arm in enumerate(chain):
         bound = routed.route.arms[arm.index]
         started_at = monotonic()
-        by = _attempt_deadline(started_at, routed.deadline_at, is_last=place == len(chain) - 1)
-        role = CallRole.FALLBACK if place else CallRole.SERVE
+        if place == 1:
+            deadline_at = max(deadline_at, started_at + FALLBACK_LEAST_S)
+        by = _attempt_deadline(started_at, deadline_at, is_last=place == len(chain) - 1)
         answer = await _call(bound, routed.request, by)
-        cause = answer.code if isinstance(answer, RunnerError) else ""
-        observations.append(Observation(bound, role, cause, started_at, monotonic() - started_at))
+        observations.append(_observe(bound, place, answer, started_at))
         if not isinstance(answer, RunnerError):
             return Outcome(answer, bound, tuple(observations))
         error = answer
         if not error.fallback_helps:
             break
     return Outcome(error, None, tuple(observations))
+
+
+def _observe(bound: BoundArm, place: int, answer: InferenceResponse | RunnerError, started_at: float) -> Observation:
+    role = CallRole.FALLBACK if place else CallRole.SERVE
+    cause = answer.code if isinstance(answer, RunnerError) else ""
+    return Observation(bound, role, cause, started_at, monotonic() - started_at)
 
 
 async def _call(bound: BoundArm, request: InferenceRequest, deadline_at: float) -> InferenceResponse | RunnerError:

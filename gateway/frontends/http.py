@@ -4,17 +4,15 @@ An inference takes the short way in here, everything else the long one through h
 """
 
 from asyncio import CancelledError
-from collections.abc import Mapping
-
-from msgspec import Struct
+from collections.abc import Awaitable, Mapping
 
 from gateway.arrival import Arrival, Reply
 from gateway.errors import Draining
 from gateway.execution.outcome import Outcome, Routed
-from gateway.frontends.asgi import CLOSE, JSON_TYPE, Header, Message, Receive, Scope, Send, send_bytes, send_refusal
+from gateway.frontends.asgi import CLOSE, JSON_TYPE, Header, Receive, Scope, Send, send_bytes, send_refusal
 from gateway.frontends.attribution import REQUEST_ID, Attribution, Attributions, request_id_header
 from gateway.frontends.discovery import Discovery
-from gateway.frontends.http_body import ClientGone, check_length, read_rest, too_large
+from gateway.frontends.http_body import ClientGone, check_length, read_rest
 from gateway.frontends.http_codec import (
     BinaryWish,
     Decoded,
@@ -27,7 +25,7 @@ from gateway.frontends.http_codec import (
 from gateway.frontends.http_documents import HttpDocuments
 from gateway.frontends.http_protocol import ANSWER
 from gateway.frontends.limits import DEFAULT_LIMITS, Limits
-from gateway.frontends.reception import Reception, check
+from gateway.frontends.reception import Reception, unreadable_timeout
 from gateway.frontends.status import CANCELLED, OK, STATUSES, refusal_of
 from gateway.recording import Recorder
 from gateway.service import Service
@@ -45,14 +43,6 @@ JSON_LINE = b"content-type: application/json\r\n"
 BINARY_LINES = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
 ANSWER_LINES = b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n"
 GONE = Reply(CANCELLED, http_status=STATUSES[CANCELLED].http)
-
-
-class HttpAnswer(Struct, frozen=True, gc=False):
-    """An answer ready to be sent. `json_n` is the length of its JSON where tensors in binary follow, else 0."""
-
-    attribution: Attribution
-    body: bytes
-    json_n: int = 0
 
 
 class HttpFrontend:
@@ -74,14 +64,12 @@ class HttpFrontend:
         self._documents = HttpDocuments(discovery, limits)
         self._attributions = Attributions()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # lifespan, which has nothing to say here
-            return
-        path = scope["path"].rstrip("/")
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one request, as ASGI has it."""
+        path: str = scope.get("path", "").rstrip("/")
         if path.endswith(INFER) and path.startswith(MODELS) and scope["method"] == "POST":
-            await self._infer(scope, receive, send, path[len(MODELS) : -len(INFER)])
-        else:
-            await self._documents(scope, receive, send)
+            return self._infer(scope, receive, send, path[len(MODELS) : -len(INFER)])
+        return self._documents(scope, receive, send)
 
     async def _infer(self, scope: Scope, receive: Receive, send: Send, target: str) -> None:
         headers = dict(scope["headers"])
@@ -94,17 +82,21 @@ class HttpFrontend:
         try:
             check_length(headers, self._limits.body_bytes)
             message = await receive()
-            if message.get("more_body", True) or ENCODING in headers:
+            body = message.get("body", b"")
+            if message.get("more_body", True) or ENCODING in headers or len(body) > self._limits.body_bytes:
+                body = None
                 body = await read_rest(message, receive, headers, self._limits)
-            else:
-                body = self._whole(message)
             decoded = self._decode(target, body, headers)
-            check(arrival)
+            if arrival.timeout_s < 0:
+                raise unreadable_timeout()
             routed = self._service.route(decoded.request, arrival)
             outcome = await self._service.answer(routed, arrival)
-            answer = self._encode(routed, outcome, decoded.wish)
-            await send_answer(scope, send, answer, request_id_header(arrival, decoded.request.id))
-            reply = Reply(OK, len(body), len(answer.body), 200)
+            attribution, payload, json_n = self._encode(routed, outcome, decoded.wish)
+            request_id = request_id_header(arrival, decoded.request.id).encode()
+            write = scope["extensions"].get(ANSWER) if "extensions" in scope else None
+            if write is None or not write(_lines(attribution, request_id, payload, json_n), payload):
+                await send_bytes(send, 200, payload, *_headers(attribution, request_id, json_n))
+            reply = Reply(OK, len(body), len(payload), 200)
         except ClientGone:
             pass
         except CancelledError:  # the caller hung up and hears nothing, or the server stops; the server knows which
@@ -115,32 +107,25 @@ class HttpFrontend:
         finally:
             self._recorder.record(arrival, routed, outcome, reply)
 
-    def _whole(self, message: Message) -> bytes:
-        """The body that came in one message. Raises TooLarge."""
-        body: bytes = message["body"]
-        if len(body) > self._limits.body_bytes:
-            raise too_large(self._limits.body_bytes)
-        return body
-
     def _decode(self, target: str, body: bytes | bytearray, headers: Mapping[bytes, bytes]) -> Decoded:
         """`target` is what stands between /v2/models/ and /infer."""
-        model, _, version = target.partition(VERSIONS)
-        json_length = headers.get(JSON_LENGTH)
-        if json_length is None:
+        model, _, version = target.partition(VERSIONS) if "/" in target else (target, "", "")
+        if JSON_LENGTH not in headers:
             return decode_json(body, model, version, self._limits)
+        json_length = headers[JSON_LENGTH]
         if json_length == b"0":
             return decode_raw(body, self._discovery.signature(model, version), model, version, self._limits)
         return decode_binary(body, json_length, model, version, self._limits)
 
-    def _encode(self, routed: Routed, outcome: Outcome, wish: BinaryWish | None) -> HttpAnswer:
-        """Raises what the models failed with, if all did."""
+    def _encode(self, routed: Routed, outcome: Outcome, wish: BinaryWish | None) -> tuple[Attribution, bytes, int]:
+        """The body, and the length of its JSON if tensors in binary follow. Raises what the models failed with."""
         answer = outcome.answer
         if isinstance(answer, RunnerError):
             raise answer
         attribution = self._attributions.of(routed, outcome)
         if wish is None:
-            return HttpAnswer(attribution, encode_json(attribution, routed.request.id, answer))
-        return HttpAnswer(attribution, *encode_binary(attribution, routed.request.id, answer, wish))
+            return attribution, encode_json(attribution, routed.request.id, answer), 0
+        return attribution, *encode_binary(attribution, routed.request.id, answer, wish)
 
     async def _refuse(self, send: Send, error: Exception, arrival: Arrival, body: bytes | bytearray | None) -> Reply:
         """Tell the caller. A body that was not read to its end takes the connection with it."""
@@ -150,21 +135,13 @@ class HttpFrontend:
         return Reply(refusal.code, len(body or b""), sent_n, refusal.status.http, error=refusal.text)
 
 
-async def send_answer(scope: Scope, send: Send, answer: HttpAnswer, request_id: str) -> None:
-    """Send a 200, in one go where the server lets us."""
-    extensions = scope.get("extensions")
-    write = extensions.get(ANSWER) if extensions else None
-    if write is None or not write(_lines(answer, request_id), answer.body):
-        await send_bytes(send, 200, answer.body, *_headers(answer, request_id))
+def _lines(attribution: Attribution, request_id: bytes, body: bytes, json_n: int) -> bytes:
+    kind = BINARY_LINES % json_n if json_n else JSON_LINE
+    return ANSWER_LINES % (kind, attribution.head_lines, request_id, len(body))
 
 
-def _lines(answer: HttpAnswer, request_id: str) -> bytes:
-    kind = JSON_LINE if not answer.json_n else BINARY_LINES % answer.json_n
-    return ANSWER_LINES % (kind, answer.attribution.head_lines, request_id.encode(), len(answer.body))
-
-
-def _headers(answer: HttpAnswer, request_id: str) -> tuple[Header, ...]:
-    identified = (REQUEST_ID_NAME, request_id.encode())
-    if not answer.json_n:
-        return JSON_TYPE, *answer.attribution.http_headers, identified
-    return BINARY_TYPE, (JSON_LENGTH, b"%d" % answer.json_n), *answer.attribution.http_headers, identified
+def _headers(attribution: Attribution, request_id: bytes, json_n: int) -> tuple[Header, ...]:
+    identified = (REQUEST_ID_NAME, request_id)
+    if not json_n:
+        return JSON_TYPE, *attribution.http_headers, identified
+    return BINARY_TYPE, (JSON_LENGTH, b"%d" % json_n), *attribution.http_headers, identified

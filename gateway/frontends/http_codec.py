@@ -63,8 +63,15 @@ class Decoded(Struct, frozen=True, gc=False):
 def decode_json(body: Buffer | memoryview, model: str, version: str, limits: Limits) -> Decoded:
     """A request that is JSON and nothing else. Raises Malformed, InvalidInput, TooLarge or NotImplementedHere."""
     parsed = _parse(body)
-    inputs = tuple([_json_tensor(wire, limits) for wire in parsed.inputs])
-    return _decoded(parsed, inputs, model, version)
+    limit = limits.body_bytes
+    inputs: list[Tensor] = []
+    for wire in parsed.inputs:
+        if wire.parameters or len(wire.data) > LONG_JSON:
+            _check_json_tensor(wire, limits)
+        inputs.append(tensor_from_json(wire, limit_bytes=limit))
+    if parsed.outputs or parsed.parameters:
+        return _decoded(parsed, tuple(inputs), model, version)
+    return Decoded(InferenceRequest(model, tuple(inputs), (), version, parsed.id or ""))
 
 
 def decode_binary(body: Buffer, json_length: bytes, model: str, version: str, limits: Limits) -> Decoded:
@@ -81,7 +88,8 @@ def decode_binary(body: Buffer, json_length: bytes, model: str, version: str, li
     for wire in parsed.inputs:
         size = wire.parameters.get(SIZE) if wire.parameters else None
         if size is None:
-            inputs.append(_json_tensor(wire, limits))
+            _check_json_tensor(wire, limits)
+            inputs.append(tensor_from_json(wire, limit_bytes=limits.body_bytes))
             continue
         if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= len(body) - at:
             raise Malformed(
@@ -153,14 +161,14 @@ def _parse(body: Buffer | memoryview) -> RequestBody:
     return parsed
 
 
-def _json_tensor(wire: JsonTensor, limits: Limits) -> Tensor:
-    if wire.parameters and (SIZE in wire.parameters or SHARED_MEMORY in wire.parameters):
-        if SHARED_MEMORY in wire.parameters:
-            raise NotImplementedHere("tensors in shared memory are not taken here")
+def _check_json_tensor(wire: JsonTensor, limits: Limits) -> None:
+    """Refuse a tensor that says it is elsewhere, and one that would take too much memory merely to be read."""
+    if SHARED_MEMORY in wire.parameters:
+        raise NotImplementedHere("tensors in shared memory are not taken here")
+    if SIZE in wire.parameters:
         raise Malformed(f"input '{wire.name[:100]}' is binary, but no Inference-Header-Content-Length says where it is")
     if len(wire.data) > LONG_JSON and bytes(wire.data).count(b",") >= limits.json_elements:
         raise TooLarge(f"input '{wire.name[:100]}' has too many elements for JSON; send it as binary tensor data")
-    return tensor_from_json(wire, limit_bytes=limits.body_bytes)
 
 
 def _decoded(parsed: RequestBody, inputs: tuple[Tensor, ...], model: str, version: str) -> Decoded:

@@ -52,6 +52,8 @@ class HttpDocuments:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # lifespan, which has nothing to say here
+            return
         is_unread = scope["method"] not in READ
         try:
             page = self._page(tuple(scope["path"].strip("/").split("/")), scope["method"])

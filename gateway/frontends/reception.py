@@ -8,7 +8,7 @@ from gateway.errors import Malformed
 from observability.tracing import Tracing
 
 TIMEOUT_HEADER = b"x-request-timeout-ms"
-UNREADABLE = -1.0  # stands for a timeout that is no positive number, until `check` refuses it
+UNREADABLE = -1.0  # stands in an arrival for a timeout that is no positive number; the frontend refuses it
 
 
 class Reception:
@@ -31,10 +31,8 @@ class Reception:
         return Arrival(time(), monotonic(), self._mint(), protocol, metadata, caller, timeout_s, trace)
 
 
-def check(arrival: Arrival) -> None:
-    """Refuse what `arrive` could not read. Raises Malformed."""
-    if arrival.timeout_s < 0:
-        raise Malformed("header 'x-request-timeout-ms' must be a number of milliseconds above 0")
+def unreadable_timeout() -> Malformed:
+    return Malformed("header 'x-request-timeout-ms' must be a number of milliseconds above 0")
 
 
 def earliest(timeout_s: float, given_ms: bytes) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.execution.executor import execute
 from gateway.execution.outcome import CallRole
-from runners.core.errors import ExecutionFailed, InvalidInput, InvalidOutput, NotReady, Overloaded
+from runners.core.errors import DeadlineExceeded, ExecutionFailed, InvalidInput, InvalidOutput, NotReady, Overloaded
 from runners.core.tensor import InferenceResponse
 
 
@@ -44,12 +44,22 @@ async def test_a_failed_candidate_is_answered_for_by_the_baseline(bind, endpoint
 async def test_a_hung_candidate_leaves_time_for_the_fallback(bind, endpoints, route_request):
     """A tenth of the budget is kept back, so the answer still comes by the deadline."""
     endpoints["new"].script = "hang"
-    routed = route_request(bind(), budget_s=0.2)
+    routed = route_request(bind(), budget_s=0.8)
     outcome = await execute(routed)
 
     assert (outcome.answered.arm.name, outcome.fallback_cause) == ("old", "timeout")
     assert endpoints["new"].calls[0] < routed.deadline_at
     assert endpoints["old"].calls[0] < routed.deadline_at
+
+
+async def test_a_deadline_that_has_passed_still_leaves_the_fallback_a_moment(bind, endpoints, route_request):
+    """When a busy process has eaten the reserve, an acceptable answer a moment late beats none."""
+    endpoints["new"].script = DeadlineExceeded("too late")
+    routed = route_request(bind(), budget_s=-1.0)
+    outcome = await execute(routed)
+
+    assert (outcome.answered.arm.name, outcome.fallback_cause) == ("old", "timeout")
+    assert endpoints["old"].calls[0] > routed.deadline_at + 1.0
 
 
 async def test_the_chain_ends_in_the_reserve(bind, endpoints, route_request):
