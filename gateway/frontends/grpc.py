@@ -16,7 +16,7 @@ from gateway.frontends import messages
 from gateway.frontends.attribution import REQUEST_ID, Attributions, request_id_header
 from gateway.frontends.grpc_codec import decode_request, encode_answer
 from gateway.frontends.limits import DEFAULT_LIMITS, Limits
-from gateway.frontends.reception import Reception, unreadable_timeout
+from gateway.frontends.reception import Reception, refuse_timeout
 from gateway.frontends.status import CANCELLED, OK, Refusal, refusal_of
 from gateway.recording import Recorder
 from gateway.service import Service
@@ -99,7 +99,7 @@ class GrpcFrontend:
         try:
             request = decode_request(body, self._limits)
             if arrival.timeout_s < 0:
-                raise unreadable_timeout()
+                refuse_timeout()
             routed = self._service.route(request, arrival)
             outcome = await self._service.answer(routed, arrival)
             answer = self._encode(routed, outcome, arrival)

@@ -25,7 +25,7 @@ from gateway.frontends.http_codec import (
 from gateway.frontends.http_documents import HttpDocuments
 from gateway.frontends.http_protocol import ANSWER
 from gateway.frontends.limits import DEFAULT_LIMITS, Limits
-from gateway.frontends.reception import Reception, unreadable_timeout
+from gateway.frontends.reception import Reception, refuse_timeout
 from gateway.frontends.status import CANCELLED, OK, STATUSES, refusal_of
 from gateway.recording import Recorder
 from gateway.service import Service
@@ -88,7 +88,7 @@ class HttpFrontend:
                 body = await read_rest(message, receive, headers, self._limits)
             decoded = self._decode(target, body, headers)
             if arrival.timeout_s < 0:
-                raise unreadable_timeout()
+                refuse_timeout()
             routed = self._service.route(decoded.request, arrival)
             outcome = await self._service.answer(routed, arrival)
             attribution, payload, json_n = self._encode(routed, outcome, decoded.wish)

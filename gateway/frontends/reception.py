@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from time import monotonic, time
+from typing import NoReturn
 
 from gateway.arrival import Arrival, EventIds
 from gateway.errors import Malformed
@@ -31,8 +32,9 @@ class Reception:
         return Arrival(time(), monotonic(), self._mint(), protocol, metadata, caller, timeout_s, trace)
 
 
-def unreadable_timeout() -> Malformed:
-    return Malformed("header 'x-request-timeout-ms' must be a number of milliseconds above 0")
+def refuse_timeout() -> NoReturn:
+    """Raises Malformed, for an arrival whose timeout was UNREADABLE."""
+    raise Malformed("header 'x-request-timeout-ms' must be a number of milliseconds above 0")
 
 
 def earliest(timeout_s: float, given_ms: bytes) -> float:

@@ -1,0 +1,1 @@
+"""How a model is run: tensors in, tensors out, by one deadline."""

@@ -1,0 +1,89 @@
+"""The two protocols of this room: a runner opens models, an endpoint answers for one opened model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from msgspec import Struct
+
+from runners.core.tensor import InferenceRequest, InferenceResponse, Signature
+
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+
+
+class ProviderChoice(Struct, frozen=True):
+    """Where a model shall run. `require` fails the load when the provider is not there; `prefer` takes the CPU."""
+
+    name: str = "cpu"  # cpu, cuda, tensorrt, openvino
+    policy: str = "require"  # require, prefer
+    options: Mapping[str, str] = NO_OPTIONS
+
+
+class OutputPolicy(Struct, frozen=True):
+    """What an answer must keep to beyond its signature. `ranges`: output name, lowest and highest value allowed."""
+
+    nan: str = "reject"  # reject, pass
+    ranges: tuple[tuple[str, float, float], ...] = ()
+
+
+class ModelRef(Struct, frozen=True):
+    """Which model to open, and how.
+
+    `reference` is as the operator wrote it ("file:models/a.onnx", "bento:name:version", "constant:prior.json"), paths
+    relative to `root`. `golden` is a file of requests with the answers expected. `threads` are intra-op threads.
+    `background` asks for a session and a niced thread of its own, for calls that no client waits for.
+    """
+
+    reference: str
+    root: Path
+    version: str = ""
+    provider: ProviderChoice = ProviderChoice()
+    outputs: OutputPolicy = OutputPolicy()
+    golden: Path | None = None
+    threads: int = 1
+    background: bool = False
+
+
+class Description(Struct, frozen=True):
+    """What an opened model turned out to be.
+
+    `digest` is the SHA-256 of the model file in hex, `version` what the operator, the registry or the digest's first 12
+    digits say, `provider` the one the session really got, `degraded` why that is not the one preferred ("" if it is).
+    """
+
+    signature: Signature
+    platform: str
+    version: str
+    digest: str
+    provider: str
+    degraded: str = ""
+
+
+class Endpoint(Protocol):
+    """An opened model. May be shared by routes; all methods are called on the event loop."""
+
+    @property
+    def description(self) -> Description: ...
+
+    def ready(self) -> bool:
+        """Whether a call made now would be tried at all."""
+        ...
+
+    async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
+        """Answer by `deadline_at` (time.monotonic seconds) or raise a RunnerError by then, whatever the model does."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the model. Calls under way fail with NotReady; closing twice is harmless."""
+        ...
+
+
+class Runner(Protocol):
+    """Opens models of one kind."""
+
+    async def open(self, model: ModelRef, /) -> Endpoint:
+        """Load, check, warm, and return an endpoint that is ready; raises LoadRefused."""
+        ...
+
+    async def close(self) -> None: ...

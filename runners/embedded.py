@@ -1,0 +1,174 @@
+"""Embedded: an ONNX model in the gateway's own process, on ONNX Runtime.
+
+A small model is run where its request is, on the event loop; any other in a thread of its own. What decides is measured
+at load (onnx/placement.py) and corrected in service: a model that turns out slow leaves the loop for good.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+
+import onnxruntime as ort
+from msgspec import Struct
+
+from runners.core.checks import InputCheck, OutputCheck
+from runners.core.errors import DeadlineExceeded, LoadRefused, NotReady
+from runners.core.golden import check_golden, read_golden
+from runners.core.runner import Description, ModelRef
+from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor
+from runners.core.thread import ModelThread
+from runners.onnx.placement import Placement, loop_elements, place
+from runners.onnx.providers import PROVIDERS
+from runners.onnx.session import LoadedModel, OnnxSession, load_model, session_options
+from runners.onnx.warmup import WarmUp, warm_up
+from runners.registry.resolve import resolve
+
+PLATFORM = "onnx_onnxv1"
+SLOW_S = 0.001
+# One slow run may be the scheduler's doing, and two a noisy neighbour's; three in a row are the model's own.
+SLOW_RUNS_N = 3
+_BACKGROUND_NICENESS = 10
+_LOAD_LIMIT_S = 60.0
+
+
+class _Opened(Struct, frozen=True):
+    loaded: LoadedModel
+    version: str
+    checks: tuple[InputCheck, OutputCheck]
+    warm: WarmUp
+
+
+class Embedded:
+    """Opens ONNX files. Every model gets a session and a thread of its own."""
+
+    async def open(self, model: ModelRef, /) -> "EmbeddedEndpoint":
+        """Load, check and warm a model, all in its thread. Raises LoadRefused.
+
+        Given up after a minute, or after as long as its provider may need to compile it.
+        """
+        provider = PROVIDERS.get(model.provider.name)
+        limit_s = provider.load_limit_s if provider else _LOAD_LIMIT_S
+        options, run_options = session_options(), ort.RunOptions()
+
+        def stop() -> None:
+            options.set_load_cancellation_flag(True)
+            run_options.terminate = True
+
+        thread = ModelThread(model.reference, niceness=_BACKGROUND_NICENESS if model.background else 0)
+        try:
+            opened = await thread.run(
+                lambda: _open(model, options, run_options), stop, deadline_at=monotonic() + limit_s
+            )
+        except DeadlineExceeded:
+            await thread.close()
+            raise LoadRefused(model.reference, f"took longer than {limit_s:.0f} s to load") from None
+        except BaseException:
+            await thread.close()
+            raise
+        return EmbeddedEndpoint(opened, thread, background=model.background)
+
+    async def close(self) -> None:
+        """Nothing is shared between endpoints, so nothing is left to let go of."""
+
+
+class EmbeddedEndpoint:
+    """One opened ONNX model."""
+
+    def __init__(self, opened: _Opened, thread: ModelThread, *, background: bool) -> None:
+        loaded = opened.loaded
+        signature = loaded.session.signature
+        self.description = Description(
+            signature=signature,
+            platform=PLATFORM,
+            version=opened.version,
+            digest=loaded.digest,
+            provider=loaded.provider.name,
+            degraded=loaded.provider.degraded,
+        )
+        self.facts = loaded.facts
+        self.placement = place(signature, loaded.facts, loaded.provider.name, opened.warm, background=background)
+        self._session: OnnxSession | None = loaded.session
+        self._thread = thread
+        self._check_input, self._check_output = opened.checks
+        self._elements_on_loop = loop_elements(signature)
+        self._on_loop = self.placement.on_loop
+        self._slow_runs_n = 0
+
+    def ready(self) -> bool:
+        return self._session is not None and not self._thread.is_stuck()
+
+    async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
+        session = self._session
+        if session is None:
+            raise NotReady("the model is closed")
+        self._check_input(request)
+        if self._on_loop and self._is_small(request):
+            outputs = self._run_here(session, request, deadline_at)
+        else:
+            outputs = await self._run_in_thread(session, request, deadline_at)
+        self._check_output(request.outputs, outputs)
+        return InferenceResponse(outputs)
+
+    async def close(self) -> None:
+        self._session = None
+        await self._thread.close()
+
+    def _is_small(self, request: InferenceRequest) -> bool:
+        limits = self._elements_on_loop
+        for tensor in request.inputs:  # noqa: SIM110  a generator would cost as much again
+            if tensor.array.size > limits[tensor.name]:
+                return False
+        return True
+
+    def _run_here(self, session: OnnxSession, request: InferenceRequest, deadline_at: float) -> tuple[Tensor, ...]:
+        started_at = monotonic()
+        if started_at >= deadline_at:
+            raise DeadlineExceeded("the deadline had passed before the model was called")
+        outputs = session.run(request)
+        if monotonic() - started_at > SLOW_S:
+            self._count_slow_run()
+        else:
+            self._slow_runs_n = 0
+        return outputs
+
+    async def _run_in_thread(
+        self, session: OnnxSession, request: InferenceRequest, deadline_at: float
+    ) -> tuple[Tensor, ...]:
+        if self._thread.is_stuck():
+            raise NotReady("a run was told to stop and does not")
+        options = ort.RunOptions()
+        stop: Callable[[], None] = partial(setattr, options, "terminate", True)
+        return await self._thread.run(partial(session.run, request, options), stop, deadline_at=deadline_at)
+
+    def _count_slow_run(self) -> None:
+        self._slow_runs_n += 1
+        if self._slow_runs_n == SLOW_RUNS_N:
+            self._on_loop = False
+            why = f"{SLOW_RUNS_N} runs in a row took longer than {SLOW_S * 1000:.0f} ms"
+            self.placement = Placement(on_loop=False, why=why, warm_up_ms=self.placement.warm_up_ms)
+
+
+def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOptions) -> _Opened:
+    """All that blocks of opening a model, in order: find, load, warm, ask the golden requests."""
+    if model.threads < 0:
+        raise LoadRefused(
+            model.reference, f"cannot have {model.threads} threads", "write 1 or more, or 0 for all cores"
+        )
+    artifact = resolve(model.reference, model.root)
+    loaded = load_model(artifact.path, model.provider, threads=model.threads, options=options, digest=artifact.digest)
+    signature = loaded.session.signature
+    checks = InputCheck(signature), OutputCheck(signature, model.outputs)
+    warm = warm_up(loaded.session, run_options)
+    if model.golden:
+        cases = read_golden(model.root / model.golden)
+        check_golden(model.reference, cases, partial(loaded.session.run, options=run_options), checks)
+    elif warm.fault and warm.never_ran:
+        raise LoadRefused(
+            model.reference,
+            f"could not be run with made-up inputs: {warm.fault}",
+            "give it a golden request that it can answer",
+        )
+    return _Opened(loaded, model.version or artifact.version or loaded.digest[:12], checks, warm)
+
+
+RUNNER = Embedded

@@ -1,0 +1,55 @@
+"""First runs, before anybody waits for one."""
+
+import math
+
+import onnxruntime as ort
+import pytest
+
+from runners.core.runner import ProviderChoice
+from runners.onnx import warmup
+from runners.onnx.session import load_model, session_options
+from runners.onnx.warmup import warm_up
+
+
+@pytest.fixture
+def warmed(model_file):
+    def warm(name):
+        loaded = load_model(model_file(name), ProviderChoice(), threads=1, options=session_options())
+        return warm_up(loaded.session, ort.RunOptions())
+
+    return warm
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("sum", 8), ("two", 8), ("square", 1), ("noop", 1), ("text", 8), ("bf16", 8)]
+)
+def test_a_model_is_run_with_eight_rows_where_rows_are_free(warmed, name, rows):
+    """The largest request that may run on the loop has been run."""
+    found = warmed(name)
+    assert (rows, "", True) == (found.rows_n, found.fault, 0 < found.slowest_s < math.inf)
+
+
+def test_a_model_that_cannot_run_what_was_made_up_is_told_and_not_blamed(warmed, monkeypatch):
+    """Zeros may be what a model cannot take."""
+    monkeypatch.setattr(warmup, "_zeros", lambda spec, rows: warmup.Tensor("x", "INT64", warmup.np.array([9])))
+    found = warmed("fussy")
+    assert (True, math.inf, True) == ("out of data bounds" in found.fault, found.slowest_s, found.never_ran)
+
+
+def test_a_model_that_takes_one_row_alone_has_run(warmed, monkeypatch):
+    """A batch that does not work is no reason to refuse the row that does."""
+    real = warmup._zeros
+    monkeypatch.setattr(
+        warmup,
+        "_zeros",
+        lambda spec, rows: real(spec, rows) if rows == 1 else warmup.Tensor("x", "INT64", warmup.np.array([9])),
+    )
+    found = warmed("fussy")
+    assert (8, math.inf, False) == (found.rows_n, found.slowest_s, found.never_ran)
+
+
+def test_an_input_too_large_to_make_up_is_not_made(warmed, monkeypatch):
+    """A declared terabyte is not allocated."""
+    monkeypatch.setattr(warmup, "_INPUT_LIMIT_BYTES", 8)
+    found = warmed("square")
+    assert ("input 'x' alone would take 16 bytes", True) == (found.fault, found.never_ran)
