@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import grpc
 from routes import UNIT_HEADER
 
-from gateway.frontends.messages import ModelInferRequest, ModelInferResponse
+from runners.oip.messages import ModelInferRequest, ModelInferResponse
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 PIXELS_N = 64

@@ -11,8 +11,8 @@ from msgspec import Struct, json
 
 from gateway.arrival import REQUEST_ID_LIMIT, Arrival, request_id_of
 from gateway.execution.outcome import Outcome, Routed
-from gateway.frontends.messages import ModelInferResponse
 from gateway.routing.table import BoundArm, BoundRoute
+from runners.oip.messages import ModelInferResponse
 from strategies.core.plan import Plan
 
 KNOWN_LIMIT = 4096  # of attributions kept; a table change leaves old ones behind, and forgetting them all is harmless

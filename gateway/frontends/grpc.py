@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from gateway.arrival import Arrival, Reply
 from gateway.execution.outcome import Outcome, Routed
-from gateway.frontends import messages
 from gateway.frontends.attribution import REQUEST_ID, Attributions, request_id_header
 from gateway.frontends.grpc_codec import decode_request, encode_answer
 from gateway.frontends.limits import DEFAULT_LIMITS, Limits
@@ -22,6 +21,7 @@ from gateway.recording import Recorder
 from gateway.service import Service
 from runners.core.errors import RunnerError
 from runners.core.tensor import InferenceRequest
+from runners.oip import messages
 
 PROTOCOL = "grpc"
 GONE = Reply(CANCELLED, grpc_status=grpc.StatusCode.CANCELLED.name)

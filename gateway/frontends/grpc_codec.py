@@ -17,11 +17,11 @@ from gateway.errors import Malformed, NotImplementedHere
 from gateway.frontends.attribution import Attribution
 from gateway.frontends.http_codec import CLASSIFICATION, ID_LIMIT, SHARED_MEMORY
 from gateway.frontends.limits import Limits
-from gateway.frontends.messages import InferParameter, ModelInferRequest, ModelInferResponse
 from runners.core.errors import InvalidInput
 from runners.core.tensor import DATATYPES, NO_PARAMETERS, InferenceRequest, InferenceResponse, Parameter, Tensor
 from runners.core.tensor_binary import tensor_from_binary, tensor_to_binary
 from runners.core.tensor_json import count_elements
+from runners.oip.messages import InferParameter, ModelInferRequest, ModelInferResponse
 
 CONTENTS: Mapping[str, str] = {
     "BOOL": "bool_contents",

@@ -8,10 +8,10 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from gateway.errors import Malformed, NotImplementedHere
-from gateway.frontends import messages as m
 from gateway.frontends.discovery import Discovery
 from gateway.frontends.grpc import Context, GrpcFrontend, abort
 from gateway.frontends.status import refusal_of
+from runners.oip import messages as m
 
 PREFIX = f"/{m.SERVICE}/"
 Asked = TypeVar("Asked", bound=Message)

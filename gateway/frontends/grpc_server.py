@@ -10,8 +10,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from gateway.frontends.binding import PortInUse, bind
 from gateway.frontends.grpc_documents import GrpcMethods
 from gateway.frontends.limits import Limits
-from gateway.frontends.messages import SERVICE, load_pool
 from gateway.frontends.readiness import Readiness
+from runners.oip.messages import SERVICE, load_pool
 
 CALLS_LIMIT = 4096  # under way at once; more are told RESOURCE_EXHAUSTED
 HEALTH_NAMES = ("", SERVICE)  # the server as a whole, and the one service it has

@@ -65,7 +65,7 @@ class HttpProtocol(HttpToolsProtocol):
             if isinstance(error.__context__, TooManyHeaders):
                 self._refuse(b"431 Request Header Fields Too Large", b"too many headers")
             else:
-                self._refuse(b"400 Bad Request", b"this is no HTTP/1.1 request")
+                self._refuse(b"400 Bad Request", b"this is no request of HTTP 1.1")
         if self._unclaimed_n > HEAD_BYTES_LIMIT and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", b"the head of the request is too large")
 

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol as both sides of the gateway speak it: to clients, and to arms elsewhere."""
