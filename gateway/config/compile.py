@@ -120,7 +120,7 @@ def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str
             nan=written.outputs.nan,
             ranges=tuple((name, low, high) for name, (low, high) in written.outputs.ranges.items()),
         ),
-        golden=root / written.golden if written.golden else None,
+        golden=Path(written.golden) if written.golden else None,
         threads=1 if is_twin else written.threads,
     )
     runner = "embedded" if is_twin else runner_of(written)

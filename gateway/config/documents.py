@@ -102,6 +102,15 @@ class ListenDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TlsDoc:
+    """PEM files for HTTP and gRPC, relative to the config directory; with a client CA clients need a certificate."""
+
+    cert_file: Text
+    key_file: Text
+    client_ca_file: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowPoolDoc:
     """Bounds of the shadow pool: calls under way, calls waiting, MiB of tensors held for both."""
 
@@ -116,6 +125,7 @@ class SettingsDoc:
 
     turnout: Literal["v1"] = "v1"
     listen: ListenDoc = ListenDoc()
+    tls: TlsDoc | None = None  # the metrics port stays plain
     body_limit_mib: Annotated[int, Field(ge=1, le=2047)] = 64
     drain: Duration = "30s"
     shadow_pool: ShadowPoolDoc = ShadowPoolDoc()

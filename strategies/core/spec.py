@@ -8,7 +8,7 @@ from msgspec import Struct
 from strategies.core.arm import Arms, Role
 from strategies.core.plan import WHOLE_PPM
 
-Share = str | float  # "5%", "0.05" or 0.05; a whole number other than 0 and 1 would be ambiguous and is refused
+Share = str | int | float  # "5%", "0.05" or 0.05; a whole number other than 0 and 1 would be ambiguous and is refused
 Duration = str  # "250ms", "30s", "10m", "1h", "2d"
 
 _UNITS_S = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -64,7 +65,7 @@ def test_two_models_make_a_canary(start_gateway):
 
 
 def test_the_committed_configuration_is_served(start_gateway):
-    gateway = start_gateway(ROOT / "configs", "--step", "digits=3")
+    gateway = start_gateway(os.path.relpath(ROOT / "configs"), "--step", "digits=3")  # as it is written in the README
     arms = [
         ask(gateway.http, "/v2/models/digits/infer", BODY, x_account_id=f"account-{n}")[1]["x-turnout-arm"]
         for n in range(40)

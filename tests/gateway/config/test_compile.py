@@ -47,7 +47,7 @@ def test_paths_are_relative_to_the_config_directory(compile_changed):
         fallback=["old"],
     )
 
-    assert (route.arms[0].model.root, route.arms[0].model.golden) == (Path("/nowhere"), Path("/nowhere/g.json"))
+    assert (route.arms[0].model.root, route.arms[0].model.golden) == (Path("/nowhere"), Path("g.json"))
 
 
 def test_a_constant_reference_is_run_by_the_constant_runner(compile_changed):
