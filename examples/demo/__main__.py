@@ -71,16 +71,12 @@ def rows_for(route: str) -> list[dict]:
 
 
 def show_strategies(console: Console, seen: Seen, claims: Claims) -> None:
-    table = Table(
-        "strategy", "requests", "who answered", "right", "agrees with the rule", box=None, title_justify="left"
-    )
+    console.print("[bold]baseline[/bold] and [bold]A/B[/bold]: every unit is answered by the arm the rule gives it")
     for route, candidate_share in (("baseline", 0.0), ("ab", 0.5)):
-        answers = [answer for _, answer, _ in seen[route]]
+        told = [answer.arm for _, answer, _ in seen[route]]
         expected = [arm_by_rule(f"{route}/0", unit, candidate_share) for unit, _, _ in seen[route]]
-        told = [answer.arm for answer in answers]
         claims.equal(f"{route}: arms by the rule", expected, told)
-        table.add_row(route, str(len(answers)), picture(told), right_share(route, answers), "every unit")
-    console.print(table)
+        console.print(f"  {route:8}  {picture(told)}  {right_share(route, seen)} right")
 
 
 def show_canary(console: Console, seen: Seen, claims: Claims) -> None:
@@ -136,9 +132,10 @@ def arm_by_rule(salt: str, unit: str, share: float) -> str:
     return "network" if point < int(share * 100) * 2**64 // 100 else "linear"
 
 
-def right_share(route: str, answers: list[Answer]) -> str:
-    right = sum(answer.digit == row["label"] for answer, row in zip(answers, rows_for(route), strict=True))
-    return f"{right / len(answers):.1%}"
+def right_share(route: str, seen: Seen) -> str:
+    pairs = zip(seen[route], rows_for(route), strict=True)
+    right = sum(answer.digit == row["label"] for (_, answer, _), row in pairs)
+    return f"{right / len(seen[route]):.1%}"
 
 
 def picture(arms: list[str]) -> str:
