@@ -25,6 +25,7 @@ HANGING_N = 16  # each waits out most of its deadline
 OUTPUTS = {"shadow": ("label",)}  # digits are compared there; no two models give the same probabilities
 BAR = 30  # characters of a whole
 COLOURS = {"linear": "blue", "network": "green", "prior": "yellow"}
+INKS = {"linear": "█", "network": "▒", "prior": "░"}  # for who sees no colours
 
 
 def main() -> None:
@@ -141,7 +142,7 @@ def right_share(route: str, seen: Seen) -> str:
 def picture(arms: list[str]) -> str:
     """The shares as one bar, a colour an arm, the baseline first."""
     counts = sorted(Counter(arms).items())
-    bar = "".join(f"[{COLOURS[arm]}]{'█' * round(BAR * count / len(arms))}[/]" for arm, count in counts)
+    bar = "".join(f"[{COLOURS[arm]}]{INKS[arm] * round(BAR * count / len(arms))}[/]" for arm, count in counts)
     return bar + "".join(f" [{COLOURS[arm]}]{arm} {count / len(arms):.0%}[/]" for arm, count in counts)
 
 
