@@ -119,10 +119,17 @@ def _versions(route: BoundRoute) -> Iterator[str]:
 
 
 def _index_rows(route: BoundRoute) -> Iterator[Document]:
+    """A row per version. The reason of one that is ready says what it runs on instead of what was preferred."""
     for version in _versions(route):
-        is_ready = any(bound.endpoint.ready() for bound in route.arms if bound.version == version)
-        state = "READY" if is_ready else "UNAVAILABLE"
-        yield {"name": route.name, "version": version, "state": state, "reason": "" if is_ready else "not ready"}
+        arms = [bound.endpoint for bound in route.arms if bound.version == version]
+        is_ready = any(endpoint.ready() for endpoint in arms)
+        reason = next((endpoint.description.degraded for endpoint in arms if endpoint.description.degraded), "")
+        yield {
+            "name": route.name,
+            "version": version,
+            "state": "READY" if is_ready else "UNAVAILABLE",
+            "reason": reason or ("" if is_ready else "not ready"),
+        }
 
 
 def _metadata(spec: TensorSpec) -> Document:

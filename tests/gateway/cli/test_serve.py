@@ -218,7 +218,7 @@ def test_a_candidate_that_cannot_be_loaded_keeps_its_units(start_gateway, tmp_pa
 
 
 def test_a_preferred_provider_that_is_not_there_is_said_aloud(start_gateway, tmp_path):
-    """Nobody runs on a CPU without knowing: an event, a metric, and every call says so."""
+    """Nobody runs on a CPU without knowing: the index, an event, a metric and every call say so."""
     arms = {
         "linear": {"model": f"file:{LINEAR}", "role": "baseline"},
         "network": {
@@ -231,9 +231,11 @@ def test_a_preferred_provider_that_is_not_there_is_said_aloud(start_gateway, tmp
     gateway = start_gateway(config)
     _, headers, _ = ask(gateway.http, "/v2/models/digits/infer", BODY)
     degraded = ask_metric(gateway.metrics, 'turnout_arm_degraded{arm="network",provider="cpu",route="digits"}')
+    _, _, index = ask(gateway.http, "/v2/repository/index", b"{}")
     gateway.stop()
 
     assert (headers["x-turnout-arm"], degraded) == ("network", 1.0)
+    assert [("cuda" in row["reason"], row["state"]) for row in index] == [(False, "READY"), (True, "READY")]
     assert [event["arm"] for event in gateway.events("life") if event["kind"] == "arm_degraded"] == ["network"]
     assert gateway.events("request")[0]["calls"][0]["provider"] == "cpu"
 
