@@ -1,0 +1,64 @@
+"""What a figure depends on besides the code: the machine and the versions of all that takes part."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+DISTRIBUTIONS = ("onnxruntime", "numpy", "uvicorn", "uvloop", "httptools", "msgspec", "grpcio", "protobuf")
+BUSY_LOAD = 0.5  # processes that wanted to run in the last minute, before ours did
+ROOT = Path(__file__).parents[1]
+
+
+def describe_machine() -> str:
+    """One sentence."""
+    name = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores ({name[1].strip() if name else platform.machine()}), {memory_gib:.0f} GiB, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, loopback only"
+    )
+
+
+def list_versions() -> str:
+    """Turnout's own state, then what it stands on, then the load generators."""
+    found = [f"turnout {version('turnout')}{_commit()}"]
+    found += [f"{name} {version(name)}" for name in DISTRIBUTIONS]
+    found += [_tool(["wrk", "-v"], r"wrk \S+"), _tool(["h2load", "--version"], r"h2load \S+")]
+    return ", ".join(name for name in found if name)
+
+
+def busy_warning() -> str:
+    """A warning if somebody else is using the machine, "" if not."""
+    load = os.getloadavg()[0]
+    return f"the machine is busy (load {load:.1f}): these figures are noise" if load > BUSY_LOAD else ""
+
+
+def pick_cpus() -> tuple[int, int]:
+    """A core for the server and one for the load generator; the same one where there is no second."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[min(1, len(allowed) - 1)]
+
+
+def _commit() -> str:
+    """The commit in use, and whether the tree differs from it; "" outside a repository."""
+    try:
+        commit = _output(["git", "rev-parse", "--short", "HEAD"])
+        return f" at {commit}{' with changes' if _output(['git', 'status', '--porcelain']) else ''}"
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _tool(command: list[str], pattern: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # wrk -v ends with status 1
+    except FileNotFoundError:
+        return ""
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found[0].replace("/", " ") if found else ""
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

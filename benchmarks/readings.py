@@ -1,0 +1,77 @@
+"""What a server says of itself beside the load generator's figures: its metrics, its processor time, its memory."""
+
+import os
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.servers import Running
+
+OK_CODES = {"200", "OK"}
+SCRAPE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Counters of one server at one moment; all 0 where it has none. `cpu_s` is of the process that answers a case."""
+
+    cpu_s: float = 0.0
+    refused_n: float = 0.0
+    shadows_made_n: float = 0.0
+    shadows_dropped_n: float = 0.0
+    events_dropped_n: float = 0.0
+    spans_exported_n: float = 0.0
+    spans_dropped_n: float = 0.0
+
+    def since(self, before: "Reading") -> "Reading":
+        """What was added since an earlier reading."""
+        return Reading(**{name: getattr(self, name) - getattr(before, name) for name in self.__dataclass_fields__})
+
+
+def read_server(running: Running, case: str) -> Reading:
+    """Look at a server. Raises OSError when it is gone."""
+    cpu_s = read_cpu_s(running.processes["grpc" if case == "grpc" else "http"])
+    if "metrics" not in running.ports:
+        return Reading(cpu_s=cpu_s)
+    url = f"http://127.0.0.1:{running.ports['metrics']}/metrics"
+    with urllib.request.urlopen(url, timeout=SCRAPE_S) as response:
+        counters = sum_counters(response.read().decode())
+    return Reading(cpu_s=cpu_s, **counters)
+
+
+def sum_counters(text: str) -> Mapping[str, float]:
+    """The fields of a Reading that Prometheus text tells."""
+    sums = dict.fromkeys([name for name in Reading.__dataclass_fields__ if name != "cpu_s"], 0.0)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            match sample.name:
+                case "turnout_requests_total" if sample.labels["code"] not in OK_CODES:
+                    sums["refused_n"] += sample.value
+                case "turnout_requests_refused_total":
+                    sums["refused_n"] += sample.value
+                case "turnout_shadow_calls_total":
+                    sums["shadows_made_n"] += sample.value
+                case "turnout_shadow_dropped_total":
+                    sums["shadows_dropped_n"] += sample.value
+                case "turnout_events_dropped_total":
+                    sums["events_dropped_n"] += sample.value
+                case "turnout_spans_exported_total":
+                    sums["spans_exported_n"] += sample.value
+                case "turnout_spans_dropped_total":
+                    sums["spans_dropped_n"] += sample.value
+    return sums
+
+
+def read_cpu_s(process: int) -> float:
+    """Processor time a process has used so far, all its threads and both modes."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime of proc(5)
+
+
+def read_memory_mib(process: int) -> float:
+    """Memory of a process that is resident now."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024

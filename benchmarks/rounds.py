@@ -1,0 +1,90 @@
+"""Rounds: every server in turn, started afresh each time, every cell of the matrix after a check of its answers."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+from benchmarks.answers import FRAME_BYTES, WrongAnswer, await_answers, check_answers
+from benchmarks.load import Load, Measured, send
+from benchmarks.readings import Reading, read_memory_mib, read_server
+from benchmarks.servers import Running, Station, serve
+
+WARM_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What is measured, and for how long. Every combination of server, case and `at_once` is a cell."""
+
+    servers: tuple[str, ...]
+    cases: tuple[str, ...]
+    at_once: tuple[int, ...]
+    rounds_n: int
+    seconds: int
+    warm_s: int
+    load_cpu: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell in one round. `memory_mib` is the server's after its last cell so far, `start_s` until it was ready."""
+
+    server: str
+    case: str
+    at_once: int
+    round_no: int
+    measured: Measured
+    seen: Reading
+    memory_mib: float
+    start_s: float
+
+    @property
+    def cpu_us(self) -> float:
+        """The server's processor time per request."""
+        return self.seen.cpu_s / self.measured.requests_n * 1e6
+
+    def as_record(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def measure(matrix: Matrix, station: Station, tell: Callable[[str], None]) -> Iterator[Run]:
+    """Run the whole matrix. The order of servers turns from round to round, so that a drift of the machine hits all.
+
+    Raises WrongAnswer, LoadFailed or ServerFailed; what was yielded before stays valid.
+    """
+    for round_no in range(matrix.rounds_n):
+        turn = round_no % len(matrix.servers)
+        for name in (*matrix.servers[turn:], *matrix.servers[:turn]):
+            tell(f"round {round_no + 1} of {matrix.rounds_n}: {name}")
+            with serve(name, station) as running:
+                yield from _measure_server(running, round_no, matrix, station)
+
+
+def _measure_server(running: Running, round_no: int, matrix: Matrix, station: Station) -> Iterator[Run]:
+    for case in matrix.cases:
+        await_answers(running, case, station.workload)
+        port = running.ports["grpc" if case == "grpc" else "http"]
+        send(Load(case, station.workload, port, WARM_AT_ONCE, matrix.warm_s, matrix.load_cpu))
+        for at_once in matrix.at_once:
+            check_answers(running, case, station.workload)
+            load = Load(case, station.workload, port, at_once, matrix.seconds, matrix.load_cpu)
+            before = read_server(running, case)
+            measured = send(load)
+            seen = read_server(running, case).since(before)
+            _refuse_failures(running.name, load, measured, seen)
+            memory_mib = read_memory_mib(running.processes["grpc" if case == "grpc" else "http"])
+            yield Run(running.name, case, at_once, round_no, measured, seen, memory_mib, running.start_s)
+
+
+def _refuse_failures(name: str, load: Load, measured: Measured, seen: Reading) -> None:
+    """A figure made of refusals is worth nothing, and h2load counts a refused call as done.
+
+    Up to `at_once` requests are under way when time is up, and a caller who hangs up is refused nothing.
+    """
+    where = f"{name}, {load.case}, {load.at_once} at once"
+    if measured.failed_n:
+        raise WrongAnswer(f"{where}: {measured.failed_n} of {measured.requests_n} requests failed")
+    if seen.refused_n > load.at_once:
+        raise WrongAnswer(f"{where}: the gateway refused {seen.refused_n:.0f} requests")
+    least_bytes = min(probs.nbytes for probs in load.workload.expected.values()) + FRAME_BYTES
+    if load.case == "grpc" and measured.answer_bytes < measured.requests_n * least_bytes:
+        raise WrongAnswer(f"{where}: {measured.requests_n} calls brought {measured.answer_bytes} bytes")

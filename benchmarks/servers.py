@@ -1,0 +1,153 @@
+"""The servers that are measured, each in processes of its own: the floor, and the gateway under one strategy.
+
+A gateway runs as anybody would start it, `turnout serve DIRECTORY`, with every setting at its default: events are
+written, metrics counted, one request in a hundred traced and its spans exported.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.models import Workload
+
+FLOOR = "floor"
+STRATEGIES: Mapping[str, dict[str, object]] = {  # by the name a server has in tables
+    "none": {"strategy": {"kind": "baseline"}},
+    "ab": {"strategy": {"kind": "ab", "shares": {"new": "50%"}}},
+    "canary": {"strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%", "bake": "10m"}]}},
+    "shadow": {"strategy": {"kind": "baseline"}, "shadow": [{"candidate": "new", "share": "100%"}]},
+}
+SERVERS = (FLOOR, *STRATEGIES)
+ROOT = Path(__file__).parents[1]
+PORTS = {
+    "metrics": re.compile(r"metrics http://[^\s:]+:(\d+)"),
+    "grpc": re.compile(r"grpc://[^\s:]+:(\d+)"),
+    "http": re.compile(r"(?<!metrics )http://[^\s:]+:(\d+)"),
+}
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 15.0
+
+
+class ServerFailed(Exception):
+    """A server did not start, or did not stop as it should."""
+
+
+@dataclass(frozen=True)
+class Station:
+    """What all servers of one run share. `scratch` is for files that are worth nothing afterwards."""
+
+    workload: Workload
+    scratch: Path
+    cpu: int
+    trace_endpoint: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers. `ports` are by protocol: http, grpc, and metrics where there are any."""
+
+    name: str
+    ports: Mapping[str, int]
+    processes: Mapping[str, int]  # protocol -> the id of the process that answers
+    start_s: float
+
+
+@contextmanager
+def serve(name: str, station: Station) -> Iterator[Running]:
+    """Run the server called `name` until the block is left. Raises ServerFailed."""
+    commands = _floor_commands(station) if name == FLOOR else {"http": _gateway_command(name, station)}
+    started_at = time.monotonic()
+    logs = {protocol: station.scratch / f"{name}-{protocol}.log" for protocol in commands}
+    children: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for protocol, command in commands.items():
+            children[protocol] = _start(command, logs[protocol], station)
+        ports = _await_ports(name, children, logs)
+        processes = {protocol: children.get(protocol, children["http"]).pid for protocol in ("http", "grpc")}
+        yield Running(name, ports, processes, time.monotonic() - started_at)
+    finally:
+        _stop(children)
+        shutil.rmtree(_state(name, station), ignore_errors=True)  # a gateway keeps up to a gigabyte of events
+
+
+def read_ports(log: str) -> dict[str, int]:
+    """The ports a server says it listens on."""
+    found = {protocol: pattern.search(log) for protocol, pattern in PORTS.items()}
+    return {protocol: int(match[1]) for protocol, match in found.items() if match}
+
+
+def write_config(folder: Path, strategy: str, workload: Workload) -> None:
+    """A config directory with one route under one strategy; the document differs from the others in nothing else."""
+    document = {
+        "turnout": "v1",
+        "route": workload.name,
+        "arms": {
+            arm: {"model": f"file:{path.resolve()}", "role": "candidate" if place else "baseline"}
+            for place, (arm, path) in enumerate(workload.models.items())
+        },
+        **STRATEGIES[strategy],
+    }
+    routes = folder / "routes"
+    routes.mkdir(parents=True, exist_ok=True)
+    (routes / f"{workload.name}.yaml").write_text(json.dumps(document, indent=2))  # JSON is YAML, too
+
+
+def _floor_commands(station: Station) -> dict[str, list[str]]:
+    model = str(station.workload.models["old"])
+    script = str(ROOT / "benchmarks" / "peers" / "floor.py")
+    return {protocol: [sys.executable, script, protocol, model] for protocol in ("http", "grpc")}
+
+
+def _gateway_command(strategy: str, station: Station) -> list[str]:
+    config = station.scratch / f"{strategy}-config"
+    write_config(config, strategy, station.workload)
+    state = str(_state(strategy, station))
+    return [sys.executable, "-m", "gateway", "serve", str(config), "--port", "0", "--state", state]
+
+
+def _state(strategy: str, station: Station) -> Path:
+    return station.scratch / f"{strategy}-state"
+
+
+def _start(command: list[str], log: Path, station: Station) -> subprocess.Popen[bytes]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environment = {**inherited, "OTEL_EXPORTER_OTLP_ENDPOINT": station.trace_endpoint}
+    with log.open("wb") as written:
+        return subprocess.Popen(
+            ["taskset", "-c", str(station.cpu), *command], cwd=ROOT, env=environment, stdout=written, stderr=written
+        )
+
+
+def _await_ports(
+    name: str, children: Mapping[str, subprocess.Popen[bytes]], logs: Mapping[str, Path]
+) -> dict[str, int]:
+    """Wait until all ports are told. Raises ServerFailed."""
+    ends_at = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < ends_at:
+        text = "\n".join(log.read_text(errors="replace") for log in logs.values())
+        ports = read_ports(text)
+        if {"http", "grpc"} <= ports.keys():
+            return ports
+        if any(child.poll() is not None for child in children.values()):
+            break
+        time.sleep(0.02)
+    raise ServerFailed(f"{name} did not start:\n{text[-4000:]}")
+
+
+def _stop(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    for child in children.values():
+        child.terminate()
+    for child in children.values():
+        try:
+            child.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

@@ -1,0 +1,62 @@
+"""What a server says of itself."""
+
+import os
+import urllib.request
+
+from prometheus_client import generate_latest
+
+from benchmarks.readings import Reading, read_cpu_s, read_memory_mib, sum_counters
+from benchmarks.sink import TraceSink
+from observability.event import Call, RequestEvent, ShadowEvent
+from observability.metrics import Metrics
+from observability.sinks.log import EventCounts
+from observability.tracing import SpanCounts
+
+
+def test_the_gateways_metrics_are_summed_up():
+    """Refusals, shadows and losses are found under the names the gateway really uses."""
+    metrics = Metrics("test")
+    meter = metrics.route("tiny", "ab", [("old", "1"), ("new", "2")])
+    for status, http_status in (("ok", 200), ("overload", 429)):
+        meter.begin()
+        meter.record(RequestEvent(0.0, "e", "r", status=status, protocol="http", http_status=http_status))
+    metrics.refuse("grpc", "not_found")
+    call = Call("new", "2", "", "cpu", "shadow", "ok", "", 0.0, 1.0)
+    meter.record_shadow(shadow("match", "", call))
+    meter.record_shadow(shadow("dropped", "queue", None))
+    metrics.watch_events(lambda: EventCounts(5, 0, {"queue_full": 3}, 0, ""))
+    metrics.watch_spans(lambda: SpanCounts(7, 0, {"export_failed": 4}))
+    expected = {
+        "refused_n": 2,
+        "shadows_made_n": 1,
+        "shadows_dropped_n": 1,
+        "events_dropped_n": 3,
+        "spans_exported_n": 7,
+        "spans_dropped_n": 4,
+    }
+    assert expected == sum_counters(generate_latest(metrics.registry).decode())
+
+
+def test_a_cell_is_the_difference_of_two_readings():
+    """What happened before a cell is not its."""
+    before, after = Reading(cpu_s=1.0, refused_n=2), Reading(cpu_s=3.5, refused_n=2, spans_exported_n=4)
+    assert Reading(cpu_s=2.5, refused_n=0, spans_exported_n=4) == after.since(before)
+
+
+def test_processor_time_and_memory_of_a_process_are_read():
+    """Both are taken from the kernel, in seconds and MiB."""
+    times = os.times()
+    assert abs(read_cpu_s(os.getpid()) - times.user - times.system) < 1.0
+    assert 10 < read_memory_mib(os.getpid()) < 10_000
+
+
+def test_the_trace_sink_takes_everything():
+    """The gateway exports spans as it would in earnest, and we notice if it does not."""
+    with TraceSink() as sink:
+        with urllib.request.urlopen(f"{sink.endpoint}/v1/traces", data=b"spans", timeout=5) as response:
+            assert 200 == response.status
+        assert 5 == sink.received_bytes
+
+
+def shadow(outcome, dropped, call):
+    return ShadowEvent(0.0, "e", "r", "", "", "", "tiny", 1, "", "old", "new", outcome, dropped, -1.0, call, 1)

@@ -1,0 +1,71 @@
+"""The servers that are measured really start, answer right under every protocol, and are gone afterwards."""
+
+import os
+import shutil
+from collections import Counter
+from datetime import date
+
+import pytest
+
+from benchmarks.answers import await_answers, check_answers
+from benchmarks.load import CASES
+from benchmarks.readings import read_server
+from benchmarks.servers import STRATEGIES, ServerFailed, Station, read_ports, serve, write_config
+from benchmarks.sink import TraceSink
+from gateway.config.directory import load_directory
+
+needs_taskset = pytest.mark.skipif(shutil.which("taskset") is None, reason="servers are pinned with taskset")
+
+
+@pytest.fixture
+def station(workload, tmp_path):
+    with TraceSink() as sink:
+        yield Station(workload, tmp_path, min(os.sched_getaffinity(0)), sink.endpoint)
+
+
+@needs_taskset
+@pytest.mark.parametrize("name", ["floor", "ab"])
+def test_a_server_answers_right_under_every_protocol(name, station):
+    """What is measured is an answer; and a split is one."""
+    with serve(name, station) as running:
+        for case in CASES:
+            await_answers(running, case, station.workload)
+            arms = check_answers(running, case, station.workload)
+            assert set(station.workload.models if name == "ab" else ["old"]) == set(arms)
+            assert read_server(running, case).refused_n == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(running.processes["http"], 0)
+
+
+@needs_taskset
+def test_a_server_that_does_not_start_says_why(station, monkeypatch):
+    """Nobody waits a minute for a process that has ended, and its last words are shown."""
+    monkeypatch.setattr("sys.executable", shutil.which("ls"))  # which finds nothing called "http"
+    with pytest.raises(ServerFailed, match="No such file"), serve("floor", station):
+        pass
+
+
+def test_every_strategy_is_a_document_the_gateway_takes(workload, tmp_path):
+    """A document that was refused would measure an empty gateway."""
+    for strategy in STRATEGIES:
+        write_config(tmp_path / strategy, strategy, workload)
+        (route,) = load_directory(tmp_path / strategy, today=date.max).routes
+        assert ("tiny", ["old", "new"]) == (route.route, list(route.arms))
+
+
+def test_strategies_differ_in_nothing_else(workload, tmp_path):
+    """Whoever compares strategies compares nothing but strategies."""
+    seen = Counter()
+    for strategy in STRATEGIES:
+        write_config(tmp_path / strategy, strategy, workload)
+        (route,) = load_directory(tmp_path / strategy, today=date.max).routes
+        seen[str((route.arms, route.unit, route.timeout, route.fallback))] += 1
+    assert [len(STRATEGIES)] == list(seen.values())
+
+
+def test_ports_are_read_from_what_a_server_says():
+    """Ports are free ones, so each server has to say which."""
+    line = "INFO turnout: serving tiny at http://127.0.0.1:81, grpc://127.0.0.1:82, metrics http://127.0.0.1:83/metrics"
+    assert {"http": 81, "grpc": 82, "metrics": 83} == read_ports(line)
+    assert {"http": 81, "grpc": 82} == read_ports("http://127.0.0.1:81\ngrpc://127.0.0.1:82\n")
+    assert {} == read_ports("INFO turnout.bind: arm_loaded: route tiny, arm old\n")
