@@ -135,7 +135,13 @@ class Stage:
         self.readiness.set(True)
         self.service = Service(self.router, ShadowPool(lambda _: None))
         self.serving = Serving(
-            self.service, self.router, self.recorder, Tracing(), self.readiness, "1.2.3", LIMITS  # type: ignore[arg-type]
+            self.service,
+            self.router,
+            self.recorder,
+            Tracing(),
+            self.readiness,
+            "1.2.3",
+            LIMITS,  # type: ignore[arg-type]
         )
         discovery = Discovery(self.router, self.readiness, "1.2.3")
         self.http = HttpFrontend(self.service, self.recorder, Reception(Tracing()), discovery, LIMITS)  # type: ignore[arg-type]
@@ -189,7 +195,9 @@ class Stage:
         self, method: str, path: str, *pieces: bytes, headers: Mapping[str, str | bytes] | None = None
     ) -> HttpReply:
         """One HTTP request without a socket; several pieces come one by one, as a chunked body does."""
-        sent = [(name.lower().encode(), v if isinstance(v, bytes) else v.encode()) for name, v in (headers or {}).items()]
+        sent = [
+            (name.lower().encode(), v if isinstance(v, bytes) else v.encode()) for name, v in (headers or {}).items()
+        ]
         scope = {"type": "http", "method": method, "path": path, "headers": sent, "client": ("10.0.0.9", 4711)}
         queue = list(pieces) or [b""]
         got: list[dict[str, object]] = []
@@ -216,7 +224,9 @@ class Stage:
         return await self.ask("POST", f"/v2/models/{model}/infer", raw, headers=headers)
 
 
-def tensor(name: str = "x", data: object = (0.0, 1.0, 2.0, 3.0), shape: object = (1, 4), datatype: str = "FP32") -> dict:
+def tensor(
+    name: str = "x", data: object = (0.0, 1.0, 2.0, 3.0), shape: object = (1, 4), datatype: str = "FP32"
+) -> dict:
     return {"name": name, "shape": shape, "datatype": datatype, "data": data}
 
 
