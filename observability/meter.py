@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
+from msgspec import Struct
+
 from observability.event import Call, RequestEvent, ShadowEvent
 
 BOUNDS_S = (
@@ -36,15 +38,29 @@ class Histogram:
         cells[-1] += seconds
 
 
+class CallStatistics(Struct, frozen=True):
+    """What came of the calls that reached a version. Times are sums in seconds; `last_at` is Unix time, 0 for never."""
+
+    succeeded_n: int = 0
+    succeeded_s: float = 0.0
+    failed_n: int = 0
+    failed_s: float = 0.0
+    rows_n: int = 0
+    last_at: float = 0.0
+
+
 class VersionCells:
     """What is counted per arm and version."""
 
-    __slots__ = ("calls", "requests", "rows_n")
+    __slots__ = ("calls", "failed_n", "failed_s", "last_at", "requests", "rows_n")
 
     def __init__(self) -> None:
         self.requests: Codes = defaultdict(int)
         self.rows_n = 0
         self.calls: defaultdict[str, Histogram] = defaultdict(Histogram)  # by role
+        self.failed_n = 0
+        self.failed_s = 0.0
+        self.last_at = 0.0
 
 
 class ArmCells:
@@ -109,7 +125,7 @@ class RouteMeter:
         self._arms.get(event.assigned_arm, self._no_arm).assignments[event.reason] += 1
         calls = event.calls
         for call in calls:
-            self._time(call)
+            self._time(call, event.at)
         if len(calls) > 1:
             self._count_fallbacks(calls)
 
@@ -120,11 +136,24 @@ class RouteMeter:
             arm.shadow_drops[event.dropped] += 1
         else:
             arm.shadows[event.outcome] += 1
-            self._time(event.call)
+            self._time(event.call, event.at)
 
     def set_provider(self, arm: str, provider: str, *, degraded: bool) -> None:
         """Say which execution provider an arm really runs on, and whether another one was preferred."""
         self._arms[arm].provider, self._arms[arm].degraded = provider, degraded
+
+    def statistics(self, arm: str) -> CallStatistics:
+        """What came of the calls to an arm of this table, in whatever role."""
+        cells = self._versions[arm]
+        counts = [histogram.cells for histogram in cells.calls.values()]
+        return CallStatistics(
+            succeeded_n=int(sum(sum(count[:-1]) for count in counts)) - cells.failed_n,
+            succeeded_s=sum(count[-1] for count in counts) - cells.failed_s,
+            failed_n=cells.failed_n,
+            failed_s=cells.failed_s,
+            rows_n=cells.rows_n,
+            last_at=cells.last_at,
+        )
 
     def forget(self) -> None:
         """Let go: what no other routing table counts disappears from the metrics. The meter must not be used again."""
@@ -135,9 +164,16 @@ class RouteMeter:
         cells.versions = {key: versions for key, versions in cells.versions.items() if key in kept}
         cells.arms = {name: arm for name, arm in cells.arms.items() if name in names}
 
-    def _time(self, call: Call) -> None:
-        if call.cause not in UNTRIED:
-            self._versions.get(call.arm, self._no_version).calls[call.role].observe(call.duration_ms * 0.001)
+    def _time(self, call: Call, at: float) -> None:
+        if call.cause in UNTRIED:
+            return
+        cells = self._versions.get(call.arm, self._no_version)
+        seconds = call.duration_ms * 0.001
+        cells.calls[call.role].observe(seconds)
+        cells.last_at = at
+        if call.cause:
+            cells.failed_n += 1
+            cells.failed_s += seconds
 
     def _count_fallbacks(self, calls: tuple[Call, ...]) -> None:
         for failed, following in pairwise(calls):

@@ -17,7 +17,7 @@ from runners.core.tensor import Signature, TensorSpec
 SERVER_NAME = "turnout"
 ONNX = "onnx_onnxv1"  # an ONNX model's platform in the protocol's metadata
 ONNX_CONFIG = ("onnxruntime_onnx", "onnxruntime")  # and the platform and backend of one in a configuration
-EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters")
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics")
 NAME_SHOWN = 100  # characters of a caller's name that an error repeats
 
 Document = dict[str, Any]
@@ -91,6 +91,14 @@ class Discovery:
             rows.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason})
         return [row for row in rows if row["state"] == "READY"] if only_ready else rows
 
+    def statistics(self, name: str, version: str) -> Document:
+        """What came of the calls to a model's versions, of all models for "". Raises UnknownModel or NotReady."""
+        routes = [self._router.route(name)] if name else self._router.table.routes.values()
+        if version:
+            self._arm(self._router.route(name), version)
+        rows = [_statistics(route, each) for route in routes for each in _versions(route) if version in ("", each)]
+        return {"model_stats": rows}
+
     def load(self, name: str, *, has_parameters: bool) -> None:
         """Check a live model once more. Raises UnknownModel, NotReady, or Malformed for a model to be brought along."""
         if has_parameters:
@@ -130,6 +138,36 @@ def _index_rows(route: BoundRoute) -> Iterator[Document]:
             "state": "READY" if is_ready else "UNAVAILABLE",
             "reason": reason or ("" if is_ready else "not ready"),
         }
+
+
+def _statistics(route: BoundRoute, version: str) -> Document:
+    """One version's row. What is not measured apart (queueing, copying) is nought rather than absent."""
+    known = [route.meter.statistics(bound.arm.name) for bound in route.arms if bound.version == version]
+    succeeded_n = sum(each.succeeded_n for each in known)
+    success = _duration(succeeded_n, sum(each.succeeded_s for each in known))
+    unmeasured = _duration(0, 0.0)
+    return {
+        "name": route.name,
+        "version": version,
+        "last_inference": int(max(each.last_at for each in known) * 1e3),
+        "inference_count": sum(each.rows_n for each in known),
+        "execution_count": succeeded_n,
+        "inference_stats": {
+            "success": success,
+            "fail": _duration(sum(each.failed_n for each in known), sum(each.failed_s for each in known)),
+            "queue": unmeasured,
+            "compute_input": unmeasured,
+            "compute_infer": success,
+            "compute_output": unmeasured,
+            "cache_hit": unmeasured,
+            "cache_miss": unmeasured,
+        },
+        "batch_stats": [],
+    }
+
+
+def _duration(count: int, seconds: float) -> Document:
+    return {"count": count, "ns": int(seconds * 1e9)}
 
 
 def _metadata(spec: TensorSpec) -> Document:

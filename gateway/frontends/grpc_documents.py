@@ -48,6 +48,9 @@ def _documents(discovery: Discovery) -> Mapping[str, Any]:
     def config(asked: m.ModelConfigRequest) -> Any:
         return {"config": discovery.config(asked.name, asked.version)}
 
+    def statistics(asked: m.ModelStatisticsRequest) -> Any:
+        return discovery.statistics(asked.name, asked.version)
+
     def index(asked: m.RepositoryIndexRequest) -> Any:
         return {"models": discovery.index(only_ready=asked.ready)}
 
@@ -68,6 +71,7 @@ def _documents(discovery: Discovery) -> Mapping[str, Any]:
         "ServerMetadata": _handler(m.ServerMetadataRequest, m.ServerMetadataResponse, server),
         "ModelMetadata": _handler(m.ModelMetadataRequest, m.ModelMetadataResponse, model),
         "ModelConfig": _handler(m.ModelConfigRequest, m.ModelConfigResponse, config),
+        "ModelStatistics": _handler(m.ModelStatisticsRequest, m.ModelStatisticsResponse, statistics),
         "RepositoryIndex": _handler(m.RepositoryIndexRequest, m.RepositoryIndexResponse, index),
         "RepositoryModelLoad": _handler(m.RepositoryModelLoadRequest, m.RepositoryModelLoadResponse, load),
         "RepositoryModelUnload": _handler(m.RepositoryModelUnloadRequest, m.RepositoryModelUnloadResponse, unload),

@@ -80,7 +80,7 @@ class HttpDocuments:
     def _page_of_parts(self, parts: tuple[str, ...]) -> Page:
         match parts:
             case ["v2", "models", "stats"]:
-                raise NotImplementedHere("the statistics extension is not spoken here; the metrics port has more")
+                return Page(READ, lambda _: self._discovery.statistics("", ""))
             case ["v2", "models", name, "versions", version, *rest]:
                 return self._model_page(name, version, rest)
             case ["v2", "models", name, *rest]:
@@ -105,7 +105,9 @@ class HttpDocuments:
                 return Page(READ, lambda _: known.config(name, version))
             case ["infer"]:
                 raise MethodNotAllowed(WRITE)
-            case ["stats"] | ["trace", "setting"] | ["generate" | "generate_stream"]:
+            case ["stats"]:
+                return Page(READ, lambda _: known.statistics(name, version))
+            case ["trace", "setting"] | ["generate" | "generate_stream"]:
                 raise NotImplementedHere(f"the {rest[0]} extension is not spoken here")
             case _:
                 raise UnknownModel(f"nothing is at this path of model '{name[:NAME_SHOWN]}'")

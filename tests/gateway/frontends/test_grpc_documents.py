@@ -111,7 +111,7 @@ async def test_routes_do_not_change_by_load_or_unload(ask) -> None:
     assert Code.INVALID_ARGUMENT == await code_of(ask("RepositoryModelUnload", model_name="plain"))
 
 
-@pytest.mark.parametrize("method", ["ModelMetadata", "ModelConfig", "ModelReady"])
+@pytest.mark.parametrize("method", ["ModelMetadata", "ModelConfig", "ModelReady", "ModelStatistics"])
 async def test_a_model_or_version_that_is_not_there_is_not_found(ask, method) -> None:
     """Whoever misspells a name is told that it is not there."""
     assert Code.NOT_FOUND == await code_of(ask(method, name="nobody"))
@@ -120,7 +120,7 @@ async def test_a_model_or_version_that_is_not_there_is_not_found(ask, method) ->
 
 @pytest.mark.parametrize(
     "method",
-    ["ModelStatistics", "TraceSetting", "LogSettings", "SystemSharedMemoryStatus", "CudaSharedMemoryRegister", "x"],
+    ["TraceSetting", "LogSettings", "SystemSharedMemoryStatus", "CudaSharedMemoryRegister", "x"],
 )
 async def test_what_is_not_built_is_unimplemented_by_name(channel, method) -> None:
     """A client of a whole Triton can tell what is missing from what is broken."""

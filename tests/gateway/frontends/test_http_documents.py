@@ -1,7 +1,9 @@
 """Health, metadata, configuration and the repository, over HTTP."""
 
 import pytest
+from msgspec.structs import replace
 
+from observability.event import Call, RequestEvent
 from runners.core.runner import Description
 from runners.core.tensor import Signature, TensorSpec
 
@@ -30,7 +32,9 @@ async def test_the_server_says_what_it_speaks(stage, path) -> None:
     """Only extensions that are there are named."""
     document = (await stage.ask("GET", path)).json()
     assert ("turnout", "1.2.3") == (document["name"], document["version"])
-    assert ["binary_tensor_data", "model_configuration", "model_repository", "parameters"] == document["extensions"]
+    assert ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"] == document[
+        "extensions"
+    ]
 
 
 async def test_all_models_are_listed(stage) -> None:
@@ -193,9 +197,6 @@ async def test_a_model_to_load_that_is_not_there_is_404(stage, path) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/v2/models/stats",
-        "/v2/models/plain/stats",
-        "/v2/models/plain/versions/v1/stats",
         "/v2/trace/setting",
         "/v2/models/plain/trace/setting",
         "/v2/logging",
@@ -232,3 +233,28 @@ async def test_questions_are_not_recorded(stage) -> None:
     """Probes leave no events."""
     await stage.ask("GET", "/v2/health/ready")
     assert [] == stage.records
+
+
+async def test_statistics_count_what_was_answered(stage) -> None:
+    """Whoever watches a Triton finds the same figures at the same place: rows, calls, time, and the last moment."""
+    meter = stage.router.table.routes["plain"].meter
+    call = Call("plain-0", "", "", "cpu", "serve", "ok", "", 0.0, 2.0)
+    for _ in range(3):
+        meter.record(RequestEvent(1.5, "e", "r", calls=(call,), answered_arm="plain-0", status="ok", rows=2))
+    meter.record(RequestEvent(2.5, "e", "r", calls=(replace(call, cause="error", duration_ms=8.0),), status="error"))
+    (row,) = (await stage.ask("GET", "/v2/models/plain/stats")).json()["model_stats"]
+
+    assert ("plain", "v1", 6, 3) == (row["name"], row["version"], row["inference_count"], row["execution_count"])
+    assert {"count": 3, "ns": 6_000_000} == row["inference_stats"]["success"]
+    assert {"count": 1, "ns": 8_000_000} == row["inference_stats"]["fail"]
+    assert 2500 == row["last_inference"]
+
+
+async def test_statistics_of_all_models_list_every_version(stage) -> None:
+    """One question tells of every model; a version asked for comes alone, and one that is not there is 404."""
+    rows = (await stage.ask("GET", "/v2/models/stats")).json()["model_stats"]
+    assert {"plain", "ramped"} <= {row["name"] for row in rows}
+    (row,) = (await stage.ask("GET", "/v2/models/ramped/versions/v2/stats")).json()["model_stats"]
+    assert "v2" == row["version"]
+    assert 404 == (await stage.ask("GET", "/v2/models/plain/versions/v9/stats")).status
+    assert 404 == (await stage.ask("GET", "/v2/models/nobody/stats")).status
