@@ -2,7 +2,7 @@
 # ARGS=... is handed to the program behind a target, as in: make test ARGS="tests/strategies -k canary".
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check chaos bench clients lock clean
+.PHONY: help demo test check chaos bench conformance clients lock clean
 
 PYTHON ?=
 export PYTHON
@@ -11,7 +11,7 @@ ENVIRONMENT := @sh scripts/venv.sh
 BIN := .venv/bin
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## serve real models under every strategy and show what happens
 	$(ENVIRONMENT) .venv core build turnout
@@ -36,9 +36,15 @@ bench: ## measure throughput and latency beside the floor
 	$(ENVIRONMENT) .venv dev turnout
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
-clients: ## make .venv-clients and .venv-kserve, which hold stock clients
+conformance: clients ## let stock clients ask every kind of model under every strategy
+	$(ENVIRONMENT) .venv dev turnout
+	@$(BIN)/python -m pytest tests/conformance $(ARGS)
+
+clients: ## make .venv-clients and others like it, which hold stock clients, a stock server and a fuzzer
 	$(ENVIRONMENT) .venv-clients clients
 	$(ENVIRONMENT) .venv-kserve kserve
+	$(ENVIRONMENT) .venv-mlserver mlserver
+	$(ENVIRONMENT) .venv-fuzz fuzz
 
 lock: ## write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
 	$(ENVIRONMENT) .venv-lock uv

@@ -20,6 +20,8 @@ lock gpu pyproject.toml --extra all --extra gpu --no-emit-package onnxruntime --
 lock build --group pyproject.toml:build --constraints requirements/dev.txt
 lock clients --group pyproject.toml:clients
 lock kserve --group pyproject.toml:kserve
+lock mlserver --group pyproject.toml:mlserver
+lock fuzz --group pyproject.toml:fuzz
 lock uv --group pyproject.toml:lock
 
 if grep -nE '://|^--|/' requirements/*.txt; then

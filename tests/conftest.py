@@ -3,10 +3,14 @@
 import json
 import os
 import re
+import secrets
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -15,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 START_LIMIT_S = 30
 STOP_LIMIT_S = 30
-ADDRESSES = re.compile(r"http://\S+?:(\d+), grpc://\S+?:(\d+), metrics http://\S+?:(\d+)")
+ADDRESSES = re.compile(r"https?://\S+?:(\d+), grpcs?://\S+?:(\d+), metrics http://\S+?:(\d+)")
 
 
 class GatewayProcess:
@@ -24,7 +28,8 @@ class GatewayProcess:
     def __init__(self, arguments: list[str], state: Path, environment: dict[str, str]) -> None:
         self.state = state
         self._log = state.with_suffix(".log")
-        command = [sys.executable, "-m", "gateway", "serve", *arguments, "--port", "0", "--state", str(state)]
+        ports = [] if "--port" in arguments else ["--port", "0"]
+        command = [sys.executable, "-m", "gateway", "serve", *arguments, *ports, "--state", str(state)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, env=os.environ | environment)
         self.http, self.grpc, self.metrics = self._wait_for_ports()
@@ -62,10 +67,34 @@ class GatewayProcess:
 @pytest.fixture
 def start_gateway(tmp_path) -> Iterator:
     """Start gateways with the arguments of `turnout serve`; whatever still runs at the end is killed."""
+    yield from _starting(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_shared_gateway(tmp_path_factory) -> Iterator:
+    """The same, for gateways that the tests of a module share."""
+    yield from _starting(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port with two free ones after it, from below those that systems hand out for connections."""
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with ExitStack() as held:
+            try:
+                for number in range(port, port + 3):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            except OSError:
+                continue
+        return port
+
+
+def _starting(folder: Path) -> Iterator:
     started: list[GatewayProcess] = []
 
     def start(*arguments: object, **environment: str) -> GatewayProcess:
-        state = tmp_path / f"state-{len(started)}"
+        state = folder / f"state-{len(started)}"
         gateway = GatewayProcess([str(argument) for argument in arguments], state, environment)
         started.append(gateway)
         return gateway
@@ -74,3 +103,40 @@ def start_gateway(tmp_path) -> Iterator:
     for gateway in started:
         gateway.process.kill()
         gateway.process.wait()
+
+
+@pytest.fixture(scope="session")
+def gateway_process() -> type[GatewayProcess]:
+    """What `start_gateway` starts, for tests that share one process."""
+    return GatewayProcess
+
+
+class Authority:
+    """A certificate authority in a folder; what it signs is for localhost."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self.ca = folder / f"{name}.crt"
+        self._folder = folder
+        self._key = folder / f"{name}.key"
+        _openssl("-keyout", self._key, "-out", self.ca, "-subj", f"/CN={name}")
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """A new certificate with that common name, and its key."""
+        cert, key = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        signed = ("-CA", self.ca, "-CAkey", self._key, "-addext", "basicConstraints=critical,CA:FALSE")
+        names = ("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+        _openssl("-keyout", key, "-out", cert, "-subj", f"/CN={name}", *signed, *names)
+        return cert, key
+
+
+def _openssl(*arguments: object) -> None:
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    subprocess.run([*made, *map(str, arguments)], capture_output=True, check=True)
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """Makes authorities: `authority()`, or `authority("another")`."""
+    if shutil.which("openssl") is None:
+        pytest.skip("certificates are made by the command openssl, which is not here")
+    return lambda name="ca": Authority(tmp_path, name)

@@ -36,9 +36,6 @@ class GrpcMethods(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 def _documents(discovery: Discovery) -> Mapping[str, Any]:
-    def server(_: m.ServerMetadataRequest) -> Any:
-        return discovery.server()
-
     def model_ready(asked: m.ModelReadyRequest) -> Any:
         return {"ready": discovery.is_model_ready(asked.name, asked.version)}
 
@@ -68,7 +65,7 @@ def _documents(discovery: Discovery) -> Mapping[str, Any]:
             m.ServerReadyRequest, m.ServerReadyResponse, lambda _: {"ready": discovery.is_server_ready()}
         ),
         "ModelReady": _handler(m.ModelReadyRequest, m.ModelReadyResponse, model_ready),
-        "ServerMetadata": _handler(m.ServerMetadataRequest, m.ServerMetadataResponse, server),
+        "ServerMetadata": _handler(m.ServerMetadataRequest, m.ServerMetadataResponse, lambda _: discovery.server()),
         "ModelMetadata": _handler(m.ModelMetadataRequest, m.ModelMetadataResponse, model),
         "ModelConfig": _handler(m.ModelConfigRequest, m.ModelConfigResponse, config),
         "ModelStatistics": _handler(m.ModelStatisticsRequest, m.ModelStatisticsResponse, statistics),

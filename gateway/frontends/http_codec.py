@@ -24,6 +24,7 @@ from runners.core.tensor_json import JsonOutput, JsonTensor, tensor_from_json, t
 ID_LIMIT = 16 << 10  # characters of a request's id; it is echoed and logged
 LONG_JSON = 1 << 20  # bytes of one tensor's JSON above which its elements are counted before they are read
 SIZE = "binary_data_size"
+NULL = b"null"
 SHARED_MEMORY = "shared_memory_region"
 CLASSIFICATION = "classification"
 
@@ -66,6 +67,9 @@ def decode_json(body: Buffer | memoryview, model: str, version: str, limits: Lim
     limit = limits.body_bytes
     inputs: list[Tensor] = []
     for wire in parsed.inputs:
+        if wire.parameters and _is_empty_binary(wire):
+            inputs.append(tensor_from_binary(wire.name, wire.datatype, wire.shape, b"", limit_bytes=limit))
+            continue
         if wire.parameters or len(wire.data) > LONG_JSON:
             _check_json_tensor(wire, limits)
         inputs.append(tensor_from_json(wire, limit_bytes=limit))
@@ -95,7 +99,7 @@ def decode_binary(body: Buffer, json_length: bytes, model: str, version: str, li
             raise Malformed(
                 f"input '{wire.name[:100]}': binary_data_size is not within the {len(body) - at} bytes left"
             )
-        if len(wire.data):
+        if _has_data(wire):
             raise Malformed(f"input '{wire.name[:100]}' has its data twice, in JSON and in binary")
         part = view[at : at + size]
         inputs.append(tensor_from_binary(wire.name, wire.datatype, wire.shape, part, limit_bytes=limits.body_bytes))
@@ -159,6 +163,17 @@ def _parse(body: Buffer | memoryview) -> RequestBody:
     if parsed.id and len(parsed.id) > ID_LIMIT:
         raise Malformed(f"the id is longer than {ID_LIMIT} characters")
     return parsed
+
+
+def _has_data(wire: JsonTensor) -> bool:
+    """Whether a tensor has elements in JSON; `null` stands for none where a client has no way to leave it out."""
+    return memoryview(wire.data)[:5] not in (b"", NULL)
+
+
+def _is_empty_binary(wire: JsonTensor) -> bool:
+    """Whether a tensor has no bytes and says so. KServe's client sends it without saying where its JSON ends."""
+    size = wire.parameters.get(SIZE)
+    return size == 0 and not isinstance(size, bool) and not _has_data(wire)
 
 
 def _check_json_tensor(wire: JsonTensor, limits: Limits) -> None:

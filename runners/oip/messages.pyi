@@ -102,7 +102,11 @@ class ModelConfigRequest(Message):
     version: str
 
 class ModelConfigResponse(Message): ...
-class ModelStatisticsRequest(Message): ...
+
+class ModelStatisticsRequest(Message):
+    name: str
+    version: str
+
 class ModelStatisticsResponse(Message): ...
 
 class RepositoryIndexRequest(Message):
