@@ -1,6 +1,7 @@
 """The composition root: builds everything, hands it over, and takes it down in the opposite order."""
 
 import asyncio
+import gc
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from gateway.frontends.http_server import HttpServer
 from gateway.frontends.limits import Limits
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.servers import Listen, Servers, Serving
+from gateway.frontends.tls import Certificates
 from gateway.recording import Recorder
 from gateway.routing.router import Router
 from gateway.routing.table import RoutingTable
@@ -46,7 +48,8 @@ REVISION = 1  # documents are read once, at start; publishing is a later door to
 class Launch(Struct, frozen=True):
     """What a process is started with: settings after the command line had its say, and compiled routes.
 
-    `events` is a directory, or "-" for standard output; `state` holds keys that outlive the process.
+    `events` is a directory, or "-" for standard output; `state` holds keys that outlive the process. Without
+    `certificates` both ports are plain.
     """
 
     settings: SettingsDoc
@@ -54,6 +57,7 @@ class Launch(Struct, frozen=True):
     state: Path
     events: str
     override_token: bytes = b""
+    certificates: Certificates | None = None
 
 
 class Observers(Struct, frozen=True):
@@ -102,29 +106,41 @@ async def _serve(launch: Launch, table: RoutingTable, observers: Observers, stop
         version=version("turnout"),
         limits=Limits(body_bytes=settings.body_limit_mib * MIB),
     )
-    servers = Servers(serving, Listen(listen.host, listen.http, listen.grpc))
+    servers = Servers(serving, Listen(listen.host, listen.http, listen.grpc, launch.certificates))
     scraped = HttpServer(metrics_app(observers.metrics), listen.host, listen.metrics, "metrics")
     observers.metrics.set_revision(table.revision)
+    watching = _watch(launch.certificates, observers)
     await scraped.start()
     try:
         await servers.start()
+        gc.freeze()  # what the start built stays; a full collection that walks it holds everybody up for 20 ms
         readiness.set(_is_whole(table, launch.routes))
-        _announce(table, listen.host, servers, scraped)
+        _announce(table, launch, servers, scraped)
         observers.recorder.record_life(LifeEvent(time(), "started", "", "", "", table.revision))
         await stopped.wait()
         LOG.info("stopping: requests under way have %s to finish", settings.drain)
         await servers.stop(duration_s(settings.drain))
     finally:
+        if watching is not None:
+            watching.cancel()
         await shadows.close(grace_s=SHADOW_GRACE_S)
         await scraped.stop(SCRAPE_GRACE_S)
 
 
-def _announce(table: RoutingTable, host: str, servers: Servers, scraped: HttpServer) -> None:
+def _watch(certificates: Certificates | None, observers: Observers) -> asyncio.Task[None] | None:
+    if certificates is None:
+        return None
+    observers.metrics.watch_certificates(lambda: certificates.counts)
+    return asyncio.create_task(certificates.watch(observers.recorder.record_life))
+
+
+def _announce(table: RoutingTable, launch: Launch, servers: Servers, scraped: HttpServer) -> None:
+    host, secure = launch.settings.listen.host, "s" if launch.certificates else ""
     LOG.info(
-        "serving %s at http://%s:%d, grpc://%s:%d, metrics http://%s:%d/metrics",
+        "serving %s at http%s://%s:%d, grpc%s://%s:%d, metrics http://%s:%d/metrics",
         ", ".join(table.routes) or "nothing",
-        *(host, servers.http_port),
-        *(host, servers.grpc_port),
+        *(secure, host, servers.http_port),
+        *(secure, host, servers.grpc_port),
         *(host, scraped.port),
     )
     for name, reason in table.quarantined.items():

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -29,6 +30,13 @@ PLAIN = "text/plain; charset=utf-8"
 BREATH_S = 0.0002
 
 
+class CertificateCounts(Struct, frozen=True):
+    """How often TLS certificates that had changed were taken into use, and how often they could not be."""
+
+    loaded_n: int
+    refused_n: int
+
+
 class Metrics(Collector):
     """All metrics of one process, in a registry of their own. Written from the event loop, scraped from anywhere."""
 
@@ -44,6 +52,7 @@ class Metrics(Collector):
         self._refused: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._event_counts: Callable[[], EventCounts] | None = None
         self._span_counts: Callable[[], SpanCounts] | None = None
+        self._certificate_counts: Callable[[], CertificateCounts] = lambda: CertificateCounts(0, 0)
 
     def route(self, route: str, strategy: str, arms: Sequence[tuple[str, str]]) -> RouteMeter:
         """The meter of a route under one routing table; `arms` are (name, version), all that may be called.
@@ -68,6 +77,10 @@ class Metrics(Collector):
         """Read the trace exporter's counters at each scrape."""
         self._span_counts = counts
 
+    def watch_certificates(self, counts: Callable[[], CertificateCounts]) -> None:
+        """Read the counters of TLS certificates at each scrape."""
+        self._certificate_counts = counts
+
     def collect(self) -> Iterator[Metric]:
         """Every family, as prometheus_client asks for them at a scrape."""
         yield InfoMetricFamily("turnout_build", "The gateway's version.", value={"version": self._version})
@@ -79,6 +92,13 @@ class Metrics(Collector):
             "Requests refused before their route was known.",
             ("protocol", "code"),
             [((protocol, code), n) for (protocol, code), n in list(self._refused.items())],
+        )
+        certificates = self._certificate_counts()
+        yield counter(
+            "turnout_certificate_changes",
+            "Changes of the TLS certificates' files, by what they came to.",
+            ("outcome",),
+            [(("loaded",), certificates.loaded_n), (("refused",), certificates.refused_n)],
         )
         routes = [(name, cells) for name, cells in list(self._routes.items()) if cells.meters]
         yield from collect_routes(routes)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.certificates import open_certificates
 from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration, refusals
 from gateway.config.directory import Configuration
 from gateway.config.documents import ListenDoc, SettingsDoc
@@ -46,6 +47,7 @@ def serve(
         state=home,
         events=events or str(home / "events"),
         override_token=_token(settings, configuration.root),
+        certificates=open_certificates(settings.tls, configuration.root),
     )
     try:
         uvloop.run(run(launch))

@@ -39,12 +39,24 @@ class OutputsDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArmTlsDoc:
+    """Whom to trust at another server, by default whom the system trusts, and what to show it, by default nothing."""
+
+    ca_file: Text | None = None
+    cert_file: Text | None = None
+    key_file: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmDoc:
     """One alternative: a model, how to run it, and what it is trusted with."""
 
-    model: Text  # file:PATH, bento:NAME:VERSION, constant:PATH
+    model: Text  # file:PATH, bento:NAME:VERSION, constant:PATH, remote:MODEL:VERSION
     role: Role
-    runner: Text | None = None  # by default what the reference says: constant, else embedded
+    runner: Text | None = None  # by default what the reference says: constant or remote, else embedded
+    url: Text | None = None  # of the server that has a remote model
+    tls: ArmTlsDoc | None = None
+    token_file: Text | None = None  # sent to that server as a bearer token
     version: Text | None = None  # by default the registry's tag, else the digest's first 12 digits
     provider: ProviderDoc = ProviderDoc(name="cpu")
     outputs: OutputsDoc = OutputsDoc()

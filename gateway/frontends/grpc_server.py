@@ -20,12 +20,23 @@ HEALTH_NAMES = ("", SERVICE)  # the server as a whole, and the one service it ha
 class GrpcServer:
     """Listens from `start` to `stop`."""
 
-    def __init__(self, methods: GrpcMethods, readiness: Readiness, host: str, port: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        methods: GrpcMethods,
+        readiness: Readiness,
+        host: str,
+        port: int,
+        limits: Limits,
+        *,
+        tls: grpc.ServerCredentials | None = None,
+    ) -> None:
+        """`port` 0 takes any that is free; without `tls` it is plain."""
         self._methods = methods
         self._readiness = readiness
         self._host = host
         self._wanted = port
         self._limits = limits
+        self._tls = tls
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self._announcements: set[asyncio.Task[None]] = set()
@@ -41,7 +52,7 @@ class GrpcServer:
         bind(self._host, self._wanted, "gRPC").close()  # grpcio does not say why it could not listen
         host = f"[{self._host}]" if ":" in self._host else self._host
         try:
-            self.port = server.add_insecure_port(f"{host}:{self._wanted}")
+            self.port = self._listen(server, f"{host}:{self._wanted}")
         except RuntimeError:
             raise PortInUse(self._wanted, "gRPC") from None
         await self._announce(self._readiness.is_ready())
@@ -60,6 +71,10 @@ class GrpcServer:
                 await task
         self._server = None
 
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        port: int = server.add_secure_port(address, self._tls) if self._tls else server.add_insecure_port(address)
+        return port
+
     def _announce_soon(self, is_ready: bool) -> None:
         task = asyncio.get_running_loop().create_task(self._announce(is_ready))
         self._announcements.add(task)
@@ -72,11 +87,14 @@ class GrpcServer:
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
-    return [
+    options = [
         ("grpc.so_reuseport", 0),  # otherwise two processes share a port without either knowing
         ("grpc.max_receive_message_length", limits.body_bytes),  # also after decompression
         ("grpc.max_send_message_length", -1),  # an answer is as large as the model makes it
     ]
+    if limits.connection_s:
+        options.append(("grpc.max_connection_age_ms", round(limits.connection_s * 1e3)))  # calls under way finish
+    return options
 
 
 def _reflected_pool() -> object:

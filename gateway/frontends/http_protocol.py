@@ -17,6 +17,7 @@ HEAD_BYTES_LIMIT = 64 << 10  # read without a request's head, body or end coming
 HEAD_S = 10.0
 CONNECTIONS_LIMIT = 4096
 WRITE_S = 60.0  # for a client to take some of what is written to it
+GOODBYE_S = 2.0  # for a client of TLS to answer that we close; most only do when they are next used
 ONE_WRITE_BYTES = 64 << 10  # up to here copying head and body together is cheaper than a second write
 
 
@@ -39,6 +40,7 @@ class HttpProtocol(HttpToolsProtocol):
     _head_since = float("inf")  # on the loop's clock; infinite while no head is awaited
     _unwritten_n = 0  # as the last sweep found it
     _unwritten_since = 0.0
+    _closing_since = float("inf")  # as a sweep first found it
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def sweep(self, now: float) -> None:
-        """Give up on a client that does not send its request's head, or takes nothing of what is written to it."""
+        """Give up on a client that does not send a head, takes nothing of what is written to it, or does not part."""
         if now - self._head_since > HEAD_S:
             self._refuse(b"408 Request Timeout", b"the head of the request did not arrive in time")
         waiting_n = self.transport.get_write_buffer_size()
@@ -100,6 +102,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._unwritten_n, self._unwritten_since = waiting_n, now
         elif now - self._unwritten_since > WRITE_S:
             self.transport.abort()
+        if waiting_n == 0 and self.transport.is_closing():
+            self._closing_since = min(self._closing_since, now)
+            if now - self._closing_since > GOODBYE_S:
+                self.transport.abort()
 
     def write_answer(self, lines: bytes, body: bytes) -> bool:
         """Write a whole answer to the running request, in the state that uvicorn's own `send` would leave behind."""

@@ -13,6 +13,7 @@ from gateway.frontends.http_server import HttpServer
 from gateway.frontends.limits import DEFAULT_LIMITS, Limits
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.reception import Reception
+from gateway.frontends.tls import Certificates
 from gateway.recording import Recorder
 from gateway.routing.router import Router
 from gateway.service import Service
@@ -20,11 +21,12 @@ from observability.tracing import Tracing
 
 
 class Listen(Struct, frozen=True):
-    """Where to listen. A port of 0 takes any that is free."""
+    """Where to listen. A port of 0 takes any that is free; without `certificates` both are plain."""
 
     host: str = "0.0.0.0"  # noqa: S104 - a server in a container is of no use on loopback alone
     http_port: int = 8000
     grpc_port: int = 8001
+    certificates: Certificates | None = None
 
 
 class Serving(Struct, frozen=True):
@@ -49,8 +51,13 @@ class Servers:
         grpc = GrpcFrontend(serving.service, serving.recorder, reception, serving.limits)
         methods = GrpcMethods(grpc, discovery)
         self._readiness = serving.readiness
-        self._http = HttpServer(http, listen.host, listen.http_port)
-        self._grpc = GrpcServer(methods, serving.readiness, listen.host, listen.grpc_port, serving.limits)
+        certificates = listen.certificates
+        context = certificates.http_context() if certificates else None
+        credentials = certificates.grpc_credentials() if certificates else None
+        self._http = HttpServer(http, listen.host, listen.http_port, tls=context)
+        self._grpc = GrpcServer(
+            methods, serving.readiness, listen.host, listen.grpc_port, serving.limits, tls=credentials
+        )
 
     @property
     def http_port(self) -> int:

@@ -62,10 +62,15 @@ STATUSES: Mapping[str, Status] = MappingProxyType(
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """What to tell the caller about an error. One that is nobody's by design is logged, and named "internal"."""
+    """What to tell the caller about an error. One that is nobody's by design is logged, and named "internal".
+
+    The error loses its traceback, and thus the frames with the request's body, which may be in a ring with it.
+    """
+    trace = error.__traceback__
+    error.__traceback__ = None
     if isinstance(error, GatewayError | RunnerError):
         return Refusal(error.code, STATUSES[error.code], printable(str(error)) or error.code)
-    LOG.error("a request broke the gateway: %s", type(error).__name__, exc_info=error)
+    LOG.error("a request broke the gateway: %s", type(error).__name__, exc_info=(type(error), error, trace))
     return Refusal(INTERNAL, STATUSES[INTERNAL], "internal error")
 
 
