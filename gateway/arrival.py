@@ -57,3 +57,16 @@ def request_id_of(arrival: Arrival, body_id: str) -> str:
     if raw and len(raw) <= REQUEST_ID_LIMIT and raw.isascii() and raw.decode("ascii").isprintable():
         return raw.decode("ascii")
     return body_id or arrival.event_id
+
+
+def context_of(arrival: Arrival, body_id: str) -> dict[str, str]:
+    """The headers by which another server can tell which request and which trace it works for."""
+    context = {"x-request-id": request_id_of(arrival, body_id)}
+    if arrival.trace is not None:
+        context["traceparent"] = arrival.trace.traceparent()
+        if arrival.trace.tracestate:
+            context["tracestate"] = arrival.trace.tracestate
+    baggage = arrival.metadata.get(b"baggage")
+    if baggage:
+        context["baggage"] = baggage.decode("latin-1")
+    return context

@@ -6,7 +6,9 @@ frontend -> route -> answer -> frontend -> recorder
             router, facts, decider: pure, nothing is awaited
 """
 
-from gateway.arrival import Arrival
+from msgspec.structs import replace
+
+from gateway.arrival import Arrival, context_of
 from gateway.deadline import deadline_of
 from gateway.execution.executor import execute
 from gateway.execution.outcome import Outcome, Routed
@@ -31,6 +33,8 @@ class Service:
         decision = route.decider.decide(facts)
         deadline_at = deadline_of(request, arrival, route.timeout_s)
         may_fall_back = arrival.metadata.get(b"x-turnout-fallback") != NEVER_FALL_BACK
+        if route.asks_others:
+            request = replace(request, context=context_of(arrival, request.id))
         route.meter.begin()
         return Routed(request, route, facts, decision, deadline_at, may_fall_back)
 

@@ -91,6 +91,7 @@ class Binder:
             timeout_s=route.timeout_s,
             is_critical=route.is_critical,
             meter=meter,
+            asks_others=any(compiled.model.server for compiled in route.arms),
         )
 
     async def _unless_unlike(self, bound: BoundArm, wanted: Signature, route: str) -> BoundArm:

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from datetime import date
 
 from gateway.config.documents import ArmDoc, RouteDoc
+from gateway.config.remote import REMOTE, remote_problems
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.decider import SHADOWS_LIMIT
 from strategies.core.spec import Problem, duration_problems, duration_s, known_candidate, share_problems
 
-SCHEMES = ("file", "bento", "constant")
+SCHEMES = ("file", "bento", "constant", "remote")
 
 
 def problems_of(document: RouteDoc, *, today: date) -> list[Problem]:
@@ -46,7 +47,8 @@ def is_resident(arm: ArmDoc) -> bool:
 
 def runner_of(arm: ArmDoc) -> str:
     """The runner's name: as written, else what the reference implies."""
-    return arm.runner or ("constant" if arm.model.startswith("constant:") else "embedded")
+    scheme = arm.model.partition(":")[0]
+    return arm.runner or (scheme if scheme in ("constant", REMOTE) else "embedded")
 
 
 def _roles(document: RouteDoc) -> Iterator[Problem]:
@@ -66,14 +68,26 @@ def _roles(document: RouteDoc) -> Iterator[Problem]:
         yield Problem(
             ("fallback",), "an empty chain leaves nobody to step in", "leave it out to fall back on the baseline"
         )
+    yield from _last_resort(document)
+
+
+def _last_resort(document: RouteDoc) -> Iterator[Problem]:
+    """The chain must end in a model that this process can hold, or in one of which it can hold a copy."""
+    name = next(reversed(fallback_of(document)), "")
+    arm = document.arms.get(name)
+    if arm is not None and runner_of(arm) == REMOTE:
+        cure = f"add an arm that is held here, role: reserve, and write fallback: [{name}, THAT_ARM]"
+        what = f"the chain ends in '{name}', which is on another server and goes when that server does"
+        yield Problem(("fallback",), what, cure)
 
 
 def _references(document: RouteDoc) -> Iterator[Problem]:
     for name, arm in document.arms.items():
         scheme, _, rest = arm.model.partition(":")
         if scheme not in SCHEMES or not rest:
-            cure = "write file:PATH, bento:NAME:VERSION or constant:PATH"
+            cure = "write file:PATH, bento:NAME:VERSION, constant:PATH or remote:MODEL:VERSION"
             yield Problem(("arms", name, "model"), f"'{arm.model}' is no reference to a model", cure)
+        yield from remote_problems(name, arm, runner_of(arm))
         for output, (low, high) in arm.outputs.ranges.items():
             if not low <= high:
                 cure = "write the lower bound first"

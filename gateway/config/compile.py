@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
 from gateway.config.documents import ArmDoc, RouteDoc, SourceDoc
+from gateway.config.remote import server_of
 from gateway.facts import Gatherer, Source
 from runners.core.runner import ModelRef, OutputPolicy, ProviderChoice
 from strategies.core.arm import Arm, Arms, Role
@@ -122,6 +123,7 @@ def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str
         ),
         golden=Path(written.golden) if written.golden else None,
         threads=1 if is_twin else written.threads,
+        server=server_of(written, root),
     )
     runner = "embedded" if is_twin else runner_of(written)
     return CompiledArm(arm, runner, model, is_shadowed=shadows.get(arm.name, 0) > 0 and not is_twin)

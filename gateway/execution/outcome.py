@@ -39,8 +39,12 @@ class Observation(Struct, frozen=True, gc=False):
     duration_s: float
 
 
-class Outcome(Struct, frozen=True, gc=False):
-    """What a request came to. `answered` is the arm whose answer it is, None when all failed."""
+class Outcome(Struct, frozen=True):
+    """What a request came to. `answered` is the arm whose answer it is, None when all failed.
+
+    The collector knows it, unlike its neighbours: an error that was raised leads by its traceback to frames that hold
+    the outcome it stands in, and such a ring would otherwise stay in memory for ever.
+    """
 
     answer: InferenceResponse | RunnerError
     answered: BoundArm | None

@@ -26,7 +26,10 @@ class BoundArm(Struct, frozen=True):
 
 
 class BoundRoute(Struct, frozen=True):
-    """A public model name and all that stands behind it. `arms` are in the order of their `arm.index`."""
+    """A public model name and all that stands behind it. `arms` are in the order of their `arm.index`.
+
+    `asks_others` says that an arm is on another server, which is to learn which request and trace it works for.
+    """
 
     name: str
     revision: int
@@ -40,6 +43,7 @@ class BoundRoute(Struct, frozen=True):
     timeout_s: float
     is_critical: bool
     meter: RouteMeter
+    asks_others: bool = False
 
     @property
     def baseline(self) -> BoundArm:

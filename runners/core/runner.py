@@ -27,12 +27,23 @@ class OutputPolicy(Struct, frozen=True):
     ranges: tuple[tuple[str, float, float], ...] = ()
 
 
+class RemoteServer(Struct, frozen=True):
+    """Where a model that is not held here is served, and what that server is shown. Files are absent where None."""
+
+    url: str
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    token_file: Path | None = None
+
+
 class ModelRef(Struct, frozen=True):
     """Which model to open, and how.
 
-    `reference` is as the operator wrote it ("file:models/a.onnx", "bento:name:version", "constant:prior.json"), paths
-    relative to `root`. `golden` is a file of requests with the answers expected. `threads` are intra-op threads.
-    `background` asks for a session and a niced thread of its own, for calls that no client waits for.
+    `reference` is as the operator wrote it ("file:models/a.onnx", "bento:name:version", "constant:prior.json",
+    "remote:name:version", which needs a `server`), paths relative to `root`. `golden` is a file of requests with the
+    answers expected. `threads` are intra-op threads. `background` asks for a session and a niced thread of its own, for
+    calls that no client waits for.
     """
 
     reference: str
@@ -43,13 +54,15 @@ class ModelRef(Struct, frozen=True):
     golden: Path | None = None
     threads: int = 1
     background: bool = False
+    server: RemoteServer | None = None
 
 
 class Description(Struct, frozen=True):
     """What an opened model turned out to be.
 
-    `digest` is the SHA-256 of the model file in hex, `version` what the operator, the registry or the digest's first 12
-    digits say, `provider` the one the session really got, `degraded` why that is not the one preferred ("" if it is).
+    `digest` is the SHA-256 of the model file in hex ("" where there is no file here), `version` what the operator, the
+    registry, the remote server or the digest's first 12 digits say, `provider` the one the session really got,
+    `degraded` why that is not the one preferred ("" if it is).
     """
 
     signature: Signature

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Parameter = str | int | float | bool
 NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
+NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
 
 
 class Datatype(Struct, frozen=True):
@@ -84,7 +85,10 @@ class Signature(Struct, frozen=True):
 
 
 class InferenceRequest(Struct, frozen=True, eq=False, gc=False):
-    """One request to a route. `outputs` names the tensors wanted, () all; `version` and `id` are "" when absent."""
+    """One request to a route. `outputs` names the tensors wanted, () all; `version` and `id` are "" when absent.
+
+    `context` are headers that go onward to whoever is asked in turn, names in lower case.
+    """
 
     model: str
     inputs: tuple[Tensor, ...]
@@ -92,6 +96,7 @@ class InferenceRequest(Struct, frozen=True, eq=False, gc=False):
     version: str = ""
     id: str = ""
     parameters: Mapping[str, Parameter] = NO_PARAMETERS
+    context: Mapping[str, str] = NO_CONTEXT
 
 
 class InferenceResponse(Struct, frozen=True, eq=False, gc=False):

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 
 import numpy as np
@@ -13,10 +14,11 @@ import pytest
 from runners.constant import Constant
 from runners.core.catalogue import known_runners
 from runners.core.errors import DeadlineExceeded, InvalidInput, NotReady
-from runners.core.runner import Endpoint, ModelRef
+from runners.core.runner import Endpoint, ModelRef, RemoteServer
 from runners.core.tensor import InferenceRequest, Signature, Tensor, TensorSpec
 from runners.embedded import Embedded
 from runners.fake import Compute, Fake, FakeEndpoint, Hang
+from runners.remote import Remote
 
 SIGNATURE = Signature(
     (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 1)), TensorSpec("n", "INT64", (-1,)))
@@ -49,6 +51,35 @@ class Subject:
     answering: Callable[[], Awaitable[Endpoint]]
     hanging: Callable[[], Awaitable[Endpoint]] | None
     y: Callable[[np.ndarray], list[list[float]]]  # what the answering model gives as y
+    has_file: bool = True  # here, so that the model has a digest
+
+
+@pytest.fixture(scope="module")
+def elsewhere(start_shared_gateway, tmp_path_factory):
+    """A gateway that serves the models of `embedded`, for runners that hold none themselves."""
+    config = tmp_path_factory.mktemp("elsewhere")
+    (config / "routes").mkdir()
+    for name, text in (("sums", SUMS), ("endless", ENDLESS)):
+        (config / f"{name}.onnx").write_bytes(onnx.parser.parse_model(text).SerializeToString())
+        arms = {name: {"model": f"file:{name}.onnx", "role": "baseline"}}
+        route = {"turnout": "v1", "route": name, "arms": arms, "strategy": {"kind": "baseline"}}
+        (config / "routes" / f"{name}.yaml").write_text(json.dumps(route))
+    return start_shared_gateway(config)
+
+
+def remote(url):
+    def opener(name):
+        return lambda: Remote().open(ModelRef(f"remote:{name}", Path(), server=RemoteServer(url)))
+
+    return Subject(opener("sums"), opener("endless"), lambda x: x.sum(1, keepdims=True).tolist(), has_file=False)
+
+
+def remote_over_http(elsewhere):
+    return remote(f"http://127.0.0.1:{elsewhere.http}")
+
+
+def remote_over_grpc(elsewhere):
+    return remote(f"grpc://127.0.0.1:{elsewhere.grpc}")
 
 
 def embedded(folder):
@@ -85,12 +116,15 @@ def fake(folder):
     return Subject(opener([Compute(sums)]), opener([Hang()]), lambda x: x.sum(1, keepdims=True).tolist())
 
 
-SUBJECTS = {"embedded": embedded, "constant": constant, "fake": fake}
+HERE = {"embedded": embedded, "constant": constant, "fake": fake}
+ELSEWHERE = {"remote over http": remote_over_http, "remote over grpc": remote_over_grpc}
 
 
-@pytest.fixture(params=SUBJECTS)
+@pytest.fixture(params=[*HERE, *ELSEWHERE])
 def subject(request, tmp_path):
-    return SUBJECTS[request.param](tmp_path)
+    if request.param in HERE:
+        return HERE[request.param](tmp_path)
+    return ELSEWHERE[request.param](request.getfixturevalue("elsewhere"))
 
 
 @pytest.fixture
@@ -123,14 +157,15 @@ def later():
 
 def test_every_runner_is_asked():
     """A new runner makes these promises too."""
-    assert set(known_runners()) == set(SUBJECTS)
+    assert set(known_runners()) == {name.split()[0] for name in (*HERE, *ELSEWHERE)}
 
 
-async def test_an_open_model_is_ready_and_says_what_it_is(endpoint):
+async def test_an_open_model_is_ready_and_says_what_it_is(subject, endpoint):
     """Metadata can be answered, and evidence has a version to name."""
     found = endpoint.description
     assert (True, SIGNATURE) == (endpoint.ready(), found.signature)
-    assert all((found.platform, found.version, found.digest, found.provider))
+    assert all((found.platform, found.version, found.provider))
+    assert subject.has_file == bool(found.digest)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 8, 9, 100])

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.errors import OverrideRefused, UnknownModel
 from gateway.execution.shadows import ShadowPool
@@ -91,3 +92,12 @@ async def test_a_request_that_fits_no_model_has_no_shadow(serve, endpoints, ask,
 
     assert reported == []
     assert endpoints["new"].calls == []
+
+
+@pytest.mark.parametrize(("asks_others", "expected"), [(False, {}), (True, {"x-request-id": "r-1"})])
+async def test_only_a_route_that_asks_others_gathers_what_they_are_told(bind, ask, arrive, asks_others, expected):
+    """A route of models held here pays nothing for those that are not."""
+    route = replace(bind(), asks_others=asks_others)
+    service = Service(Router(RoutingTable(1, {"digits": route}, {})), ShadowPool(print))
+
+    assert service.route(ask(), arrive(x_request_id="r-1")).request.context == expected

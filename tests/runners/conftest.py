@@ -1,6 +1,8 @@
-"""Small ONNX models, written as text, and the words to ask them with."""
+"""Small ONNX models, written as text, and the words to ask them with; a server of scripted bytes for remote ones."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -95,3 +97,79 @@ def ask() -> Callable[..., InferenceRequest]:
 def soon() -> Callable[[float], float]:
     """A deadline so many seconds from now."""
     return lambda seconds=10.0: monotonic() + seconds
+
+
+@dataclass
+class Asked:
+    """One request as the server read it."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class ScriptedServer:
+    """HTTP/1.1 by hand. `answer` turns a request into bytes to send: b"" says nothing, None hangs up."""
+
+    def __init__(self, answer: Callable[[Asked], bytes | None]) -> None:
+        self.answer = answer
+        self.asked: list[Asked] = []
+        self.connections_n = 0
+        self.gone = asyncio.Event()  # set when a connection was closed by the other side
+        self.closes_after_answer = False
+        self._tasks: set[asyncio.Task] = set()
+
+    async def start(self, port: int = 0) -> "ScriptedServer":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self) -> None:
+        """Nobody listens any more, and all connections are cut."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.add(asyncio.current_task())
+        self.connections_n += 1
+        try:
+            while (asked := await _read(reader)) is not None:
+                self.asked.append(asked)
+                told = self.answer(asked)
+                if told is None:
+                    return
+                writer.write(told)
+                if self.closes_after_answer:
+                    return
+            self.gone.set()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.gone.set()
+        finally:
+            writer.close()
+
+
+async def _read(reader: asyncio.StreamReader) -> Asked | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.IncompleteReadError:
+        return None
+    line, *lines = head.rstrip("\r\n").split("\r\n")
+    headers = dict(each.split(": ", 1) for each in lines)
+    return Asked(line, headers, await reader.readexactly(int(headers.get("content-length", 0))))
+
+
+@pytest.fixture
+async def script_server():
+    """Starts a scripted server; all are stopped at the end."""
+    started: list[ScriptedServer] = []
+
+    async def start(answer, port: int = 0) -> ScriptedServer:
+        server = await ScriptedServer(answer).start(port)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        await server.stop()

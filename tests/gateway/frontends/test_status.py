@@ -73,3 +73,11 @@ def test_text_that_is_told_is_bounded() -> None:
 def test_a_wrong_verb_says_which_are_right() -> None:
     """Whoever used the wrong verb reads the right ones."""
     assert "this path takes GET, HEAD" == refusal_of(MethodNotAllowed(("GET", "HEAD"))).text
+
+
+def test_an_error_that_was_told_keeps_nothing_alive() -> None:
+    """A refused request's body leaves memory at once: what was raised leads back to the frames that hold it."""
+    with pytest.raises(Overloaded) as raised:
+        raise Overloaded("the queue is full")
+    refusal_of(raised.value)
+    assert raised.value.__traceback__ is None
