@@ -1,10 +1,11 @@
 """`turnout serve`: a config directory, or just model files."""
 
 import logging
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from gateway.cli.certificates import open_certificates
 from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration, refusals
 from gateway.config.directory import Configuration
 from gateway.config.documents import ListenDoc, SettingsDoc
+
+if TYPE_CHECKING:
+    from gateway.main import Launch
 
 
 def serve(
@@ -31,13 +35,12 @@ def serve(
     events: Annotated[str | None, typer.Option(help="Directory for events; - writes them to standard output.")] = None,
 ) -> None:
     """Serve models over HTTP and gRPC until told to stop."""
+    _begin_log()
     import uvloop
 
     from gateway.frontends.binding import PortInUse
     from gateway.main import Launch, run
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it announces what we announce
     configuration = _configuration(what or [Path("configs")], strategy)
     settings = replace(configuration.settings, listen=_listen(configuration.settings.listen, host, port))
     home = state or Path(settings.state)
@@ -49,12 +52,34 @@ def serve(
         override_token=_token(settings, configuration.root),
         certificates=open_certificates(settings.tls, configuration.root),
     )
+    _run(launch)
+
+
+def _set_up_logging() -> None:
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a stranger's failed handshake is a line in our log
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it announces what we announce
+
+
+def _run(launch: "Launch") -> None:
+    """Serve until told to stop; a start that fails is one line and an exit status."""
+    import uvloop
+
+    from gateway.frontends.binding import PortInUse
+    from gateway.main import run
+
     try:
         uvloop.run(run(launch))
     except PortInUse as error:
         fail(str(error))
     except (OSError, ValueError) as error:
         fail(f"cannot start: {error}")
+
+
+def _begin_log() -> None:
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it writes a line for every stranger whose handshake fails
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it announces what we announce
 
 
 def _configuration(what: list[Path], strategy: str | None) -> Configuration:
