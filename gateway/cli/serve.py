@@ -36,10 +36,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP and gRPC until told to stop."""
     _begin_log()
-    import uvloop
-
-    from gateway.frontends.binding import PortInUse
-    from gateway.main import Launch, run
+    from gateway.main import Launch
 
     configuration = _configuration(what or [Path("configs")], strategy)
     settings = replace(configuration.settings, listen=_listen(configuration.settings.listen, host, port))
@@ -53,12 +50,6 @@ def serve(
         certificates=open_certificates(settings.tls, configuration.root),
     )
     _run(launch)
-
-
-def _set_up_logging() -> None:
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a stranger's failed handshake is a line in our log
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it announces what we announce
 
 
 def _run(launch: "Launch") -> None:
