@@ -28,7 +28,7 @@ check: ## lint, format, types, and which package may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-chaos: ## send a hundred thousand requests through candidates that fail
+chaos: ## send a hundred thousand requests through candidates that fail, and as many damaged ones
 	$(ENVIRONMENT) .venv dev turnout
 	@TURNOUT_CHAOS_REQUESTS=100000 $(BIN)/python -m pytest tests/chaos --timeout 900 $(ARGS)
 

@@ -1,11 +1,23 @@
-"""A lean HTTP client that keeps many connections busy."""
+"""A lean HTTP client that keeps many connections busy, and a gateway that is watched while it is treated badly."""
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
 
+import onnx.parser
 import pytest
+
+HEAD = '<ir_version: 9, opset_import: ["": 17]>\n'
+GRAPHS = {
+    "floats": "m (float[N,4] x) => (float[N,4] y) { y = Identity(x) }",
+    "texts": "m (string[N] x) => (string[N] y) { y = Identity(x) }",
+}
+IN_FLIGHT = re.compile(r'^turnout_inflight_requests\{route="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -56,3 +68,63 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 @pytest.fixture(name="send_all")
 def _send_all() -> Callable[..., Awaitable[list[tuple[Exchange, Told]]]]:
     return send_all
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process holds: bytes in memory now and at most, open files, requests under way by route."""
+
+    resident: int
+    peak: int
+    files: int
+    in_flight: dict[str, int]
+
+
+class HostileGateway:
+    """A gateway that is about to be treated badly."""
+
+    def __init__(self, gateway) -> None:
+        self.http, self.grpc, self.metrics = gateway.http, gateway.grpc, gateway.metrics
+        self.stop, self.log, self.state = gateway.stop, gateway.log, gateway.state
+        self._process = Path("/proc") / str(gateway.process.pid)
+
+    def usage(self) -> Usage:
+        status = dict(line.split(":", 1) for line in (self._process / "status").read_text().splitlines())
+        resident, peak = (int(status[name].split()[0]) << 10 for name in ("VmRSS", "VmHWM"))
+        return Usage(resident, peak, len(list((self._process / "fd").iterdir())), self._in_flight())
+
+    def forget_peak(self) -> None:
+        """Count the most memory from now on."""
+        (self._process / "clear_refs").write_text("5")
+
+    def _in_flight(self) -> dict[str, int]:
+        with closing(HTTPConnection("127.0.0.1", self.metrics, timeout=30)) as connection:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        return {name: int(float(n)) for name, n in IN_FLIGHT.findall(text)}
+
+
+@pytest.fixture
+def start_hostile(start_gateway, tmp_path) -> Callable[..., HostileGateway]:
+    """Start a gateway with the routes `floats` and `texts`, each of two arms that return what they are given."""
+    return lambda **settings: HostileGateway(start_gateway(write_hostile(tmp_path / "config", settings)))
+
+
+@pytest.fixture(scope="module")
+def hostile(start_shared_gateway, tmp_path_factory) -> HostileGateway:
+    """The same for all tests of a module, with a limit of 1 MiB."""
+    config = write_hostile(tmp_path_factory.mktemp("hostile") / "config", {"body_limit_mib": 1})
+    return HostileGateway(start_shared_gateway(config))
+
+
+def write_hostile(config: Path, settings: dict[str, object]) -> Path:
+    (config / "routes").mkdir(parents=True)
+    for route, graph in GRAPHS.items():
+        (config / f"{route}.onnx").write_bytes(onnx.parser.parse_model(HEAD + graph).SerializeToString())
+        arm = {"model": f"file:{route}.onnx", "outputs": {"nan": "pass"}}
+        arms = {"old": arm | {"role": "baseline"}, "new": arm | {"role": "candidate"}}
+        split = {"kind": "ab", "shares": {"new": "50%"}}
+        document = {"turnout": "v1", "route": route, "arms": arms, "strategy": split, "timeout": "30s"}
+        (config / "routes" / f"{route}.yaml").write_text(json.dumps(document))
+    (config / "turnout.yaml").write_text(json.dumps({"turnout": "v1"} | settings))
+    return config

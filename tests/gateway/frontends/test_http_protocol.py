@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gateway.frontends import http_protocol
-from gateway.frontends.http_protocol import HEAD_BYTES_LIMIT, HEAD_S, HEADERS_LIMIT, WRITE_S
+from gateway.frontends.http_protocol import GOODBYE_S, HEAD_BYTES_LIMIT, HEAD_S, HEADERS_LIMIT, WRITE_S
 
 BODY = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}'
 HEAD = b"POST /v2/models/%b/infer HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n"
@@ -59,6 +59,22 @@ async def connect(servers) -> AsyncIterator:
 def connections(servers):
     """The server's side of every open connection."""
     return lambda: list(servers._http._server.server_state.connections)
+
+
+class Lingering:
+    """A transport that is closing and has nothing left to write; `gone` is told when it is cut off."""
+
+    def __init__(self, gone: list[bool]) -> None:
+        self._gone = gone
+
+    def is_closing(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        self._gone.append(True)
 
 
 async def until(claim) -> None:
@@ -254,6 +270,22 @@ async def test_a_client_that_reads_nothing_is_given_up(connect, connections) -> 
     await until(lambda: not connections())
     sending.cancel()
     await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_a_connection_that_was_closed_is_not_waited_for(connect, connections, monkeypatch) -> None:
+    """A client of TLS that does not answer our goodbye holds nothing for long."""
+    connection = await connect()
+    await connection.send(READY)
+    await connection.reply()
+    (held,) = connections()
+    gone: list[bool] = []
+    monkeypatch.setattr(held, "transport", Lingering(gone))
+    held.sweep(100.0)
+    held.sweep(100.0 + GOODBYE_S)
+    was_waited_for = not gone
+    held.sweep(100.1 + GOODBYE_S)
+    monkeypatch.undo()
+    assert (True, [True]) == (was_waited_for, gone)
 
 
 async def test_more_connections_than_allowed_are_turned_away(connect, monkeypatch) -> None:
