@@ -104,7 +104,10 @@ async def _serve(launch: Launch, table: RoutingTable, observers: Observers, stop
         tracing=observers.tracing,
         readiness=readiness,
         version=version("turnout"),
-        limits=Limits(body_bytes=settings.body_limit_mib * MIB),
+        limits=Limits(
+            body_bytes=settings.body_limit_mib * MIB,
+            connection_s=duration_s(settings.connection_age) if settings.connection_age else 0.0,
+        ),
     )
     servers = Servers(serving, Listen(listen.host, listen.http, listen.grpc, launch.certificates))
     scraped = HttpServer(metrics_app(observers.metrics), listen.host, listen.metrics, "metrics")

@@ -66,6 +66,8 @@ def load_settings(file: Path) -> SettingsDoc:
     text = read(file)
     settings = parse_settings(text)
     problems = duration_problems(("drain",), settings.drain)
+    if settings.connection_age is not None:
+        problems += duration_problems(("connection_age",), settings.connection_age)
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return settings

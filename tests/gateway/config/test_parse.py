@@ -127,7 +127,7 @@ def test_a_directory_is_refused_whole(tmp_path):
     (tmp_path / "routes" / "a.yaml").write_text(GOOD)
     (tmp_path / "routes" / "b.yaml").write_text(GOOD)
     (tmp_path / "routes" / "c.yaml").write_text(GOOD.replace("kind: canary", "kind: dice"))
-    (tmp_path / "turnout.yaml").write_text("listen: {http: 70000}\ndrain: soon\n")
+    (tmp_path / "turnout.yaml").write_text("listen: {http: 70000}\n")
     with pytest.raises(ConfigRefused) as refused:
         load_directory(tmp_path, today=TODAY)
 
@@ -143,3 +143,12 @@ def test_a_directory_without_routes_says_what_to_add(tmp_path, missing):
 
     with pytest.raises(ConfigRefused, match="routes"):
         load_directory(tmp_path / missing, today=TODAY)
+
+
+def test_every_duration_of_the_settings_is_checked(tmp_path):
+    (tmp_path / "turnout.yaml").write_text("turnout: v1\ndrain: soon\nconnection_age: later\n")
+    with pytest.raises(ConfigRefused) as refused:
+        load_directory(tmp_path, today=TODAY)
+
+    assert "turnout.yaml:2:1: drain: 'soon' is no duration" in str(refused.value)
+    assert "turnout.yaml:3:1: connection_age: 'later' is no duration" in str(refused.value)
