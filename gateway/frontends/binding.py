@@ -10,7 +10,7 @@ class PortInUse(Exception):
     """Somebody else listens there already. `what` is the protocol that wanted the port."""
 
     def __init__(self, port: int, what: str) -> None:
-        super().__init__(f"port {port} is in use; {what} cannot listen there")
+        super().__init__(f"port {port} is in use, so {what} cannot listen there; choose other ports with --port")
         self.port, self.what = port, what
 
 

@@ -56,7 +56,8 @@ async def test_a_port_in_use_is_one_clear_line(stage, what) -> None:
         servers = Servers(stage.serving, Listen("127.0.0.1", *ports))
         with pytest.raises(PortInUse) as caught:
             await servers.start()
-    assert f"port {port} is in use; {what} cannot listen there" == str(caught.value)
+    said = f"port {port} is in use, so {what} cannot listen there; choose other ports with --port"
+    assert said == str(caught.value)
     assert (port, what) == (caught.value.port, caught.value.what)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", servers.http_port))
