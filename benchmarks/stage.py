@@ -42,7 +42,8 @@ from observability.propagation import Trace
 from observability.sampling import read_sampler
 from observability.sinks.line import LineEncoder
 from observability.sinks.log import EventLog
-from observability.tracing import NO_SPANS, SpanCounts, Tracing
+from observability.span_counts import NO_SPANS, SpanCounts
+from observability.tracing import Tracing
 from runners.core.catalogue import Runners
 from runners.core.runner import Description
 from runners.core.tensor import InferenceRequest, InferenceResponse

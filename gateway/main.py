@@ -160,7 +160,9 @@ def open_observers(launch: Launch) -> Observers:
     tracing = open_tracing(identity)
     metrics.watch_events(log.counts)
     metrics.watch_spans(tracing.counts)
-    return Observers(metrics, log, tracing, Recorder(log=log, metrics=metrics, tracing=tracing))
+    recorder = Recorder(log=log, metrics=metrics, tracing=tracing)
+    metrics.watch_recorder(lambda: recorder.failed_n)
+    return Observers(metrics, log, tracing, recorder)
 
 
 def _gateway_name(host: str) -> str:

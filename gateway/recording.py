@@ -44,11 +44,15 @@ class Recorder:
 
     def record_shadow(self, result: ShadowResult) -> None:
         """Record one shadow call, made or dropped."""
-        event = _shadow_event(result)
-        self._log.offer(event)
-        result.call.routed.route.meter.record_shadow(event)
-        if result.call.arrival.trace is not None:
-            self._tracing.finish_shadow(result.call.arrival.trace, event)
+        try:
+            event = _shadow_event(result)
+            self._log.offer(event)
+            result.call.routed.route.meter.record_shadow(event)
+            if result.call.arrival.trace is not None:
+                self._tracing.finish_shadow(result.call.arrival.trace, event)
+        except Exception:
+            self.failed_n += 1
+            LOG.exception("a shadow call could not be recorded")
 
     def record_life(self, event: LifeEvent) -> None:
         """Record a turn in the gateway's own life."""

@@ -12,7 +12,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
 
-from observability.tracing import SpanCounts
+from observability.span_counts import SpanCounts
 
 DEFAULT_QUEUE = 2048  # spans, and 512 to a batch: the specification's defaults
 DEFAULT_BATCH = 512

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from observability.families import collect_routes, counter, gauge
 from observability.meter import RouteCells, RouteMeter
 from observability.sinks.log import EventCounts
-from observability.tracing import SpanCounts
+from observability.span_counts import SpanCounts
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -52,6 +52,7 @@ class Metrics(Collector):
         self._refused: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._event_counts: Callable[[], EventCounts] | None = None
         self._span_counts: Callable[[], SpanCounts] | None = None
+        self._records_failed_n: Callable[[], int] = int
         self._certificate_counts: Callable[[], CertificateCounts] = lambda: CertificateCounts(0, 0)
 
     def route(self, route: str, strategy: str, arms: Sequence[tuple[str, str]]) -> RouteMeter:
@@ -81,6 +82,10 @@ class Metrics(Collector):
         """Read the counters of TLS certificates at each scrape."""
         self._certificate_counts = counts
 
+    def watch_recorder(self, failed_n: Callable[[], int]) -> None:
+        """Read at each scrape how many requests and shadow calls could not be recorded."""
+        self._records_failed_n = failed_n
+
     def collect(self) -> Iterator[Metric]:
         """Every family, as prometheus_client asks for them at a scrape."""
         yield InfoMetricFamily("turnout_build", "The gateway's version.", value={"version": self._version})
@@ -100,6 +105,8 @@ class Metrics(Collector):
             ("outcome",),
             [(("loaded",), certificates.loaded_n), (("refused",), certificates.refused_n)],
         )
+        failed = "Requests and shadow calls that could not be recorded: a fault of the gateway's own."
+        yield CounterMetricFamily("turnout_records_failed", failed, value=self._records_failed_n())
         routes = [(name, cells) for name, cells in list(self._routes.items()) if cells.meters]
         yield from collect_routes(routes)
         if self._event_counts:

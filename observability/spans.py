@@ -27,7 +27,7 @@ from observability import fields
 from observability.event import Call, Identity, RequestEvent, ShadowEvent
 from observability.export import CountedExport
 from observability.propagation import Trace
-from observability.tracing import SpanCounts
+from observability.span_counts import SpanCounts
 
 Attributes = dict[str, str | int | float | tuple[str, ...]]
 

@@ -11,24 +11,12 @@ from collections.abc import Mapping
 from random import Random
 from typing import Protocol
 
-from msgspec import Struct
-
 from observability.event import Identity, RequestEvent, ShadowEvent
 from observability.propagation import RANDOM, SAMPLED, Parent, Trace, read_parent
 from observability.sampling import NEVER, Sampler, read_sampler
+from observability.span_counts import NO_SPANS, SpanCounts
 
 EXPORTERS = ("otlp", "console")
-
-
-class SpanCounts(Struct, frozen=True):
-    """What became of the spans made so far. `dropped` is by reason: queue_full, export_failed, closed."""
-
-    exported_n: int
-    waiting_n: int
-    dropped: Mapping[str, int]
-
-
-NO_SPANS = SpanCounts(exported_n=0, waiting_n=0, dropped={"queue_full": 0, "export_failed": 0, "closed": 0})
 
 
 class Spans(Protocol):

@@ -10,7 +10,7 @@ from benchmarks.sink import TraceSink
 from observability.event import Call, RequestEvent, ShadowEvent
 from observability.metrics import Metrics
 from observability.sinks.log import EventCounts
-from observability.tracing import SpanCounts
+from observability.span_counts import SpanCounts
 
 
 def test_the_gateways_metrics_are_summed_up():

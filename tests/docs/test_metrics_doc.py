@@ -10,7 +10,7 @@ from observability.event import Call, RequestEvent, ShadowEvent
 from observability.meter import BOUNDS_S
 from observability.metrics import Metrics
 from observability.sinks.log import EventCounts
-from observability.tracing import NO_SPANS
+from observability.span_counts import NO_SPANS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 FAILED = Call("b", "2", "", "", "serve", "failed", "timeout", 0.0, 1.0)

@@ -66,5 +66,5 @@ def test_a_recorder_that_fails_is_a_counter(recorder, arrive, caplog):
     recorder._log = None
     recorder.record(arrive(), None, None, Reply("malformed"))
 
-    assert recorder.failed_n == 1
+    assert recorder.failed_n == 1  # turnout_records_failed_total
     assert "could not be recorded" in caplog.text

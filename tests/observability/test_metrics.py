@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from observability.metrics import Metrics, metrics_app
 from observability.sinks.log import EventCounts
-from observability.tracing import SpanCounts
+from observability.span_counts import SpanCounts
 
 ARMS = (("fraud-7", "7"), ("fraud-8", "8"), ("fraud-9", "9"))
 FRAUD = {"route": "fraud"}
@@ -142,6 +142,13 @@ def test_the_process_tells_its_version_revision_and_age(value):
         read("turnout_revision"),
         read("turnout_uptime_seconds"),
     )
+
+
+def test_what_could_not_be_recorded_is_counted(metrics, value):
+    """A fault in the record is as visible as a fault in an answer."""
+    assert 0 == value("turnout_records_failed_total")
+    metrics.watch_recorder(lambda: 2)
+    assert 2 == value("turnout_records_failed_total")
 
 
 def test_losses_of_events_and_spans_are_read_at_scrape(metrics, value):
