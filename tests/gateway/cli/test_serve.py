@@ -1,5 +1,6 @@
 """`turnout serve`, as an operator meets it: the real command, real models, real signals."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -147,25 +148,28 @@ def test_validate_states_the_facts(tmp_path):
     assert "calls     1.5 for a request" in done.stdout
 
 
-def test_a_request_under_way_is_finished_after_sigterm(start_gateway, tmp_path):
-    """A rolling restart loses no request."""
+def test_requests_under_way_are_finished_after_sigterm(start_gateway, tmp_path):
+    """A rolling restart loses no request that was begun."""
     arms = {"slow": {"model": f"file:{FAULTS / 'slow.onnx'}", "role": "baseline"}}
     gateway = start_gateway(write_route(tmp_path / "config", arms=arms, timeout="10s"))
     answers: list[int] = []
-    clients = [
-        threading.Thread(target=lambda: answers.append(ask(gateway.http, "/v2/models/digits/infer", BODY)[0]))
-        for _ in range(5)
-    ]
+
+    def ask_until_nobody_is_there() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while True:
+                answers.append(ask(gateway.http, "/v2/models/digits/infer", BODY)[0])
+
+    clients = [threading.Thread(target=ask_until_nobody_is_there) for _ in range(5)]
     for client in clients:
         client.start()
-    while ask_metric(gateway.metrics, 'turnout_inflight_requests{route="digits"}') < 5:
+    while not ask_metric(gateway.metrics, 'turnout_inflight_requests{route="digits"}'):
         pass
     assert gateway.stop() == 0
     for client in clients:
         client.join()
 
-    assert answers == [200] * 5
-    assert len(gateway.events("request")) == 5
+    assert set(answers) == {200}
+    assert len(gateway.events("request")) == len(answers)
 
 
 def ask_metric(port: int, name: str) -> float:

@@ -40,10 +40,12 @@ def test_a_link_within_the_root_is_followed(root):
     assert root / "models" / "a.onnx" == find("current.onnx", root).path
 
 
-@pytest.mark.parametrize("path", ["../outside.onnx", "models/../../outside.onnx", "../root/../outside.onnx"])
+@pytest.mark.parametrize("path", ["../outside.onnx", "models/../../outside.onnx", "../{root}/../outside.onnx"])
 def test_a_path_that_climbs_out_is_refused(root, path):
     """A document names no file beside the configuration by accident."""
-    assert "leads out of the configuration's root; write the absolute path if meant" in refusal(path, root)
+    assert "leads out of the configuration's root; write the absolute path if meant" in refusal(
+        path.format(root=root.name), root
+    )
 
 
 def test_a_link_that_leads_out_is_refused(root):
