@@ -25,7 +25,7 @@ from gateway.frontends.servers import Listen, Servers, Serving
 from gateway.frontends.tls import Certificates
 from gateway.recording import Recorder
 from gateway.routing.router import Router
-from gateway.routing.table import RoutingTable
+from gateway.routing.table import FIRST_REVISION, RoutingTable
 from gateway.service import Service
 from observability.event import Identity, LifeEvent
 from observability.metrics import Metrics, metrics_app
@@ -42,7 +42,6 @@ LOG = logging.getLogger("turnout")
 MIB = 1024 * 1024
 SCRAPE_GRACE_S = 1.0
 SHADOW_GRACE_S = 1.0  # nobody waits for a shadow, so nobody waits long for it to end
-REVISION = 1  # documents are read once, at start; publishing is a later door to the same steps
 
 
 class Launch(Struct, frozen=True):
@@ -75,7 +74,7 @@ async def run(launch: Launch) -> None:
     observers = open_observers(launch)
     runners = Runners()
     binder = Binder(
-        REVISION,
+        FIRST_REVISION,
         runner=runners.find,
         metrics=observers.metrics,
         report=observers.recorder.record_life,
@@ -88,7 +87,7 @@ async def run(launch: Launch) -> None:
         for route in table.routes.values():
             await close_all(route.arms)
         await runners.close()
-        observers.recorder.record_life(LifeEvent(time(), "stopped", "", "", "", REVISION))
+        observers.recorder.record_life(LifeEvent(time(), "stopped", "", "", "", FIRST_REVISION))
         await asyncio.to_thread(_close_observers, observers)
 
 

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 SAMPLED = 0x01
 RANDOM = 0x02  # level 2: the trace id is random; passed on as received
-TRACEPARENT_BYTES = 55  # of version 00; later versions may be longer
 LONGEST_TRACESTATE_BYTES = 512
 MOST_TRACESTATE_MEMBERS = 32
 

@@ -10,10 +10,9 @@ import typer
 
 from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration
 from gateway.config.compile import CompiledRoute
+from gateway.routing.table import FIRST_REVISION
 from strategies.core.assignment import point_of, salted, unit_bytes
 from strategies.core.plan import RequestFacts
-
-REVISION = 1
 
 
 def assign(
@@ -51,7 +50,7 @@ def assignment_of(route: CompiledRoute, unit: str, attributes: dict[str, str]) -
         "hash": f"{point:016x}",
         "point": point,
         "shadows": [name for name, ppm in route.shadows.items() if ppm and name != plan.serve[0].name],
-        "revision": REVISION,
+        "revision": FIRST_REVISION,
     }
 
 

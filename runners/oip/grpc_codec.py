@@ -5,13 +5,11 @@ Source: Open Inference Protocol, gRPC API.
 
 from typing import Any
 
-import numpy as np
-
-from runners.core.errors import InvalidInput, InvalidOutput, quoted
-from runners.core.tensor import DATATYPES, InferenceRequest, Parameter, Tensor
+from runners.core.errors import InvalidInput, InvalidOutput
+from runners.core.tensor import InferenceRequest, Parameter, Tensor
 from runners.core.tensor_binary import tensor_from_binary, tensor_to_binary
-from runners.core.tensor_json import count_elements
 from runners.oip.client import ANSWER_LIMIT_BYTES, parameters_onward
+from runners.oip.contents import tensor_from_contents
 from runners.oip.messages import ModelInferRequest, ModelInferResponse
 
 _INT64 = 1 << 63
@@ -66,16 +64,4 @@ def _tensor(wire: ModelInferResponse.InferOutputTensor, raw: bytes | None) -> Te
     name, datatype, shape = wire.name, wire.datatype, tuple(wire.shape)
     if raw is not None:
         return tensor_from_binary(name, datatype, shape, raw, limit_bytes=ANSWER_LIMIT_BYTES)
-    count = count_elements(name, datatype, shape, ANSWER_LIMIT_BYTES)
-    values = [value for _, filled in wire.contents.ListFields() for value in filled]
-    if len(values) != count:
-        raise InvalidInput(f"tensor {quoted(name)} has {len(values)} elements, shape {list(shape)} needs {count}")
-    array = np.empty(count, DATATYPES[datatype].numpy)
-    try:
-        array[:] = values
-    except (OverflowError, TypeError, ValueError):
-        raise InvalidInput(f"tensor {quoted(name)} holds what is no {datatype}") from None
-    is_exact = datatype in ("FP32", "FP64") or array.tolist() == values
-    if datatype in ("FP16", "BF16") or not is_exact:
-        raise InvalidInput(f"tensor {quoted(name)} holds what is no {datatype}")
-    return Tensor(name, datatype, array.reshape(shape))
+    return tensor_from_contents(name, datatype, shape, wire.contents, limit_bytes=ANSWER_LIMIT_BYTES)

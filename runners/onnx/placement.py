@@ -1,6 +1,6 @@
 """Where a model is run: on the event loop, or in a thread of its own.
 
-Handing a run to a thread costs some 30 us, more than a small model takes; but whatever runs on the loop keeps everybody
+Handing a run to a thread costs some 15 us, more than a small model takes; but whatever runs on the loop keeps everybody
 waiting. So only a model whose cost is known from its shapes alone, and is small, may run there.
 """
 
@@ -13,7 +13,7 @@ from runners.core.tensor import Signature
 from runners.onnx.graph import GraphFacts
 from runners.onnx.warmup import ROWS_N, WarmUp
 
-LOOP_LIMIT_S = 0.0002  # the slowest warm-up with eight rows: some six thread hops
+LOOP_LIMIT_S = 0.0002  # the slowest warm-up with eight rows: a dozen thread hops
 
 _CONTROL_FLOW = frozenset({"Loop", "Scan", "If", "SequenceMap"})
 # The cost of these is in the values they are given, not in shapes: a single number can ask for gigabytes.
