@@ -9,12 +9,12 @@ from gateway import deadline, facts
 from gateway.arrival import REQUEST_ID_LIMIT
 from gateway.frontends import grpc_server, http_codec, http_protocol
 from gateway.frontends.attribution import REQUEST_ID
-from gateway.frontends.grpc_codec import CONTENTS
 from gateway.frontends.limits import DEFAULT_LIMITS
 from gateway.frontends.reception import TIMEOUT_HEADER
 from gateway.frontends.status import STATUSES, TEXT_LIMIT
 from runners.core.tensor import DATATYPES
 from runners.core.tensor_json import MAX_RANK
+from runners.oip.contents import CONTENTS
 from runners.oip.messages import POOL, SERVICE
 from strategies.core.plan import Reason
 
