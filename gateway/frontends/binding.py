@@ -1,4 +1,4 @@
-"""Taking a port, with one clear line when somebody else has it."""
+"""Taking a port, alone or for several processes of one gateway, with one clear line when somebody else has it."""
 
 import errno
 import socket
@@ -16,14 +16,53 @@ class PortInUse(Exception):
 
 def bind(host: str, port: int, what: str) -> socket.socket:
     """A listening TCP socket; `port` 0 takes any. Raises PortInUse, or OSError for an address that cannot be had."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    bound = reserve(host, port, what)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
-        bound.bind((host, port))
         bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(port, what) from None
-        raise
+        raise _refusal(error, port, what) from None
     return bound
+
+
+def bind_together(host: str, port: int, what: str, sockets_n: int) -> list[socket.socket]:
+    """Listening sockets on one port, among which the kernel divides new connections. Raises as `bind` does.
+
+    The first takes the port as if for itself, so that another gateway there is noticed, and then lets the others in.
+    """
+    bound = [bind(host, port, what)]
+    taken = bound[0].getsockname()[1]
+    while len(bound) < sockets_n:
+        more = join(host, taken, what)
+        more.listen(BACKLOG)
+        bound.append(more)
+    return bound
+
+
+def reserve(host: str, port: int, what: str) -> socket.socket:
+    """A socket that has the port, does not listen yet, and lets those in that `join`. Raises as `bind` does."""
+    bound = _socket(host, port, what, joining=False)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return bound
+
+
+def join(host: str, port: int, what: str) -> socket.socket:
+    """One more socket on a port that this gateway has reserved; it does not listen yet."""
+    return _socket(host, port, what, joining=True)
+
+
+def _socket(host: str, port: int, what: str, *, joining: bool) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections
+        if joining:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise _refusal(error, port, what) from None
+    return bound
+
+
+def _refusal(error: OSError, port: int, what: str) -> Exception:
+    return PortInUse(port, what) if error.errno == errno.EADDRINUSE else error

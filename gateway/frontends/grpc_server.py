@@ -1,6 +1,7 @@
 """The gRPC server: grpc.aio with health checks and reflection."""
 
 import asyncio
+import socket
 from contextlib import suppress
 
 import grpc
@@ -42,14 +43,21 @@ class GrpcServer:
         self._announcements: set[asyncio.Task[None]] = set()
         self.port = 0  # the one it listens on, once started
 
-    async def start(self) -> None:
-        """Raises PortInUse, or OSError for an address that cannot be had."""
-        server = grpc.aio.server(options=_options(self._limits), maximum_concurrent_rpcs=CALLS_LIMIT)
+    async def start(self, reserved: socket.socket | None = None) -> None:
+        """Listen, by default on a port of its own: raises PortInUse, or OSError for an address that cannot be had.
+
+        grpcio takes no socket of others, so it makes one more on the port that `reserved` holds, which must not listen.
+        """
+        options = _options(self._limits, shared=reserved is not None)
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=CALLS_LIMIT)
         server.add_generic_rpc_handlers((self._methods,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server, pool=_reflected_pool())
-        bind(self._host, self._wanted, "gRPC").close()  # grpcio does not say why it could not listen
+        if reserved is not None:
+            self._wanted = reserved.getsockname()[1]
+        else:
+            bind(self._host, self._wanted, "gRPC").close()  # grpcio does not say why it could not listen
         host = f"[{self._host}]" if ":" in self._host else self._host
         try:
             self.port = self._listen(server, f"{host}:{self._wanted}")
@@ -86,9 +94,9 @@ class GrpcServer:
             await self._health.set(name, status)
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _options(limits: Limits, *, shared: bool) -> list[tuple[str, int]]:
     options = [
-        ("grpc.so_reuseport", 0),  # otherwise two processes share a port without either knowing
+        ("grpc.so_reuseport", int(shared)),  # otherwise two processes share a port without either knowing
         ("grpc.max_receive_message_length", limits.body_bytes),  # also after decompression
         ("grpc.max_send_message_length", -1),  # an answer is as large as the model makes it
     ]

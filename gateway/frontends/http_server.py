@@ -32,9 +32,9 @@ class HttpServer:
         self._sweeping: asyncio.Task[None] | None = None
         self.port = 0  # the one it listens on, once started
 
-    async def start(self) -> None:
-        """Raises PortInUse, or OSError for an address that cannot be had."""
-        self._socket = bind(self._host, self._wanted, self._what)
+    async def start(self, listening: socket.socket | None = None) -> None:
+        """Listen, by default on a socket of its own: raises PortInUse, or OSError for an address that cannot be had."""
+        self._socket = listening or bind(self._host, self._wanted, self._what)
         self.port = self._socket.getsockname()[1]
         server = self._server
         server.config.load()

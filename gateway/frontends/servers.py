@@ -1,6 +1,7 @@
 """Both servers of a process as one: what main.py starts and stops."""
 
 import asyncio
+import socket
 
 from msgspec import Struct
 
@@ -69,11 +70,14 @@ class Servers:
         """The port gRPC listens on, 0 before the start."""
         return self._grpc.port
 
-    async def start(self) -> None:
-        """Listen. Raises PortInUse or OSError, with nothing left listening."""
-        await self._http.start()
+    async def start(self, http: socket.socket | None = None, grpc: socket.socket | None = None) -> None:
+        """Listen on sockets that were handed over, or on new ones.
+
+        Raises PortInUse or OSError, with nothing left listening.
+        """
+        await self._http.start(http)
         try:
-            await self._grpc.start()
+            await self._grpc.start(grpc)
         except BaseException:
             await self._http.stop(0)
             raise
