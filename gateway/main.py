@@ -15,7 +15,7 @@ from time import time
 from msgspec import Struct
 
 from gateway.config.bind import Binder, close_all
-from gateway.config.compile import CompiledRoute
+from gateway.config.compiled import CompiledRoute
 from gateway.config.documents import SettingsDoc
 from gateway.execution.shadows import ShadowBounds, ShadowPool
 from gateway.frontends.http_server import HttpServer

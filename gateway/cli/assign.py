@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration
-from gateway.config.compile import CompiledRoute
+from gateway.config.compiled import CompiledRoute
 from gateway.routing.table import FIRST_REVISION
 from strategies.core.assignment import point_of, salted, unit_bytes
 from strategies.core.plan import RequestFacts

@@ -9,7 +9,8 @@ from typing import NoReturn
 
 import typer
 
-from gateway.config.compile import CompiledRoute, compile_route
+from gateway.config.compile import compile_route
+from gateway.config.compiled import CompiledRoute
 from gateway.config.directory import Configuration, load_directory
 from gateway.config.documents import RouteDoc
 from gateway.config.problems import ConfigRefused

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.loading import compile_routes, read_configuration
-from gateway.config.compile import CompiledRoute
+from gateway.config.compiled import CompiledRoute
 from strategies.core.plan import WHOLE_PPM
 
 

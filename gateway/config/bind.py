@@ -6,7 +6,7 @@ from time import time
 
 from msgspec.structs import replace
 
-from gateway.config.compile import CompiledArm, CompiledRoute
+from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.routing.broken import BrokenEndpoint
 from gateway.routing.table import BoundArm, BoundRoute, RoutingTable
 from observability.event import LifeEvent

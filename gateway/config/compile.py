@@ -3,60 +3,20 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from msgspec import Struct
-
 from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
+from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.documents import ArmDoc, RouteDoc, SourceDoc
 from gateway.config.remote import server_of
-from gateway.facts import Gatherer, Source
+from gateway.facts import Source
 from runners.core.runner import ModelRef, OutputPolicy, ProviderChoice
 from strategies.core.arm import Arm, Arms, Role
-from strategies.core.assignment import Allocation, effective_salt, reallocate, salted
+from strategies.core.assignment import Allocation, effective_salt, reallocate
 from strategies.core.decider import Audience, Decider, ShadowTable, shadow_draw
-from strategies.core.plan import Plan, Reason, uncounted
+from strategies.core.plan import Reason, uncounted
 from strategies.core.spec import RouteState, duration_s, share_ppm
 
 RESIDENT_SUFFIX = "@resident"
 RESIDENT_EXERCISE_PPM = 1_000  # a fallback that is never run does not work when it is needed
-
-
-class CompiledArm(Struct, frozen=True):
-    """An arm and how to open it. `is_shadowed` asks for a session of its own for calls nobody waits for."""
-
-    arm: Arm
-    runner: str
-    model: ModelRef
-    is_shadowed: bool
-
-
-class CompiledRoute(Struct, frozen=True):
-    """All of a route that can be known without opening a model."""
-
-    name: str
-    salt: str
-    strategy: str
-    arms: tuple[CompiledArm, ...]
-    plans: tuple[Plan, ...]
-    fallback: tuple[str, ...]
-    shadows: Mapping[str, int]  # arm -> share of the requests it is called with, in ppm
-    decider: Decider
-    attribute_names: tuple[str, ...]
-    unit_kind: str
-    unit: Source
-    attributes: tuple[Source, ...]
-    timeout_s: float
-    is_pinnable: bool
-    is_critical: bool
-
-    def gatherer(self, override_token: bytes) -> Gatherer:
-        """What turns requests into this route's facts."""
-        return Gatherer(
-            salt=salted(self.salt),
-            unit=self.unit,
-            attributes=self.attributes,
-            arms=frozenset(compiled.arm.name for compiled in self.arms),
-            override_token=override_token,
-        )
 
 
 def compile_route(

@@ -1,0 +1,51 @@
+"""What documents come to: values that serving needs, and that nothing of their parser comes along with."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from gateway.facts import Gatherer, Source
+from runners.core.runner import ModelRef
+from strategies.core.arm import Arm
+from strategies.core.assignment import salted
+from strategies.core.decider import Decider
+from strategies.core.plan import Plan
+
+
+class CompiledArm(Struct, frozen=True):
+    """An arm and how to open it. `is_shadowed` asks for a session of its own for calls nobody waits for."""
+
+    arm: Arm
+    runner: str
+    model: ModelRef
+    is_shadowed: bool
+
+
+class CompiledRoute(Struct, frozen=True):
+    """All of a route that can be known without opening a model."""
+
+    name: str
+    salt: str
+    strategy: str
+    arms: tuple[CompiledArm, ...]
+    plans: tuple[Plan, ...]
+    fallback: tuple[str, ...]
+    shadows: Mapping[str, int]  # arm -> share of the requests it is called with, in ppm
+    decider: Decider
+    attribute_names: tuple[str, ...]
+    unit_kind: str
+    unit: Source
+    attributes: tuple[Source, ...]
+    timeout_s: float
+    is_pinnable: bool
+    is_critical: bool
+
+    def gatherer(self, override_token: bytes) -> Gatherer:
+        """What turns requests into this route's facts."""
+        return Gatherer(
+            salt=salted(self.salt),
+            unit=self.unit,
+            attributes=self.attributes,
+            arms=frozenset(compiled.arm.name for compiled in self.arms),
+            override_token=override_token,
+        )
