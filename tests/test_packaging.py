@@ -14,7 +14,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = {"gateway", "runners", "strategies", "observability"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-HEAVY = {"ray", "bentoml", "scipy", "duckdb", "onnx", "pandas", "pyarrow", "sklearn", "torch", "pytest", "hatchling"}
+HEAVY = {
+    "alembic",
+    "ray",
+    "bentoml",
+    "scipy",
+    "duckdb",
+    "onnx",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "torch",
+    "pytest",
+    "hatchling",
+}
 IMPORT_ALL = """
 import importlib, json, pkgutil, sys
 for name in sys.argv[1:]:
@@ -63,7 +76,7 @@ def test_heavy_things_are_extras(wheel: zipfile.ZipFile) -> None:
     metadata = Parser().parsestr(wheel.read(f"turnout-{PROJECT['version']}.dist-info/METADATA").decode())
     always = {wish for wish in metadata.get_all("Requires-Dist", []) if "extra ==" not in wish}
     assert set() == {wish for wish in always if wish.startswith(("ray", "bentoml", "onnxruntime-gpu"))}
-    assert {"all", "bento", "gpu", "ray"} == set(metadata.get_all("Provides-Extra", []))
+    assert {"all", "bento", "gpu", "postgres", "ray"} == set(metadata.get_all("Provides-Extra", []))
 
 
 def test_the_command_knows_its_version() -> None:

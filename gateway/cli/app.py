@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import assign, models, serve, validate
+from gateway.cli import assign, audit, models, serve, state, token, validate
 
 app = typer.Typer(
     name="turnout",
@@ -18,6 +18,9 @@ app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
 app.command("assign")(assign.assign)
 app.add_typer(models.app, name="models")
+app.add_typer(state.app, name="state")
+app.add_typer(audit.app, name="audit")
+app.add_typer(token.app, name="token")
 
 
 def _print_version(*, wanted: bool) -> None:

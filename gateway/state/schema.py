@@ -1,0 +1,61 @@
+"""The tables, as SQLAlchemy Core sees them; migrations/ makes them, and a test holds the two together.
+
+Texts are stored once, under their digest: of a thousand revisions that differ in one line each, what is not that
+document takes no further room. `revision`, `text` and `audit` are append-only, kept so by triggers.
+"""
+
+from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+APPEND_ONLY = ("text", "revision", "audit")
+MOMENT = Float(53)  # Unix time in seconds; 53 bits hold microseconds for the next 285 years
+
+text = Table("text", METADATA, Column("digest", String(64), primary_key=True), Column("content", Text, nullable=False))
+
+revision = Table(
+    "revision",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("previous", String(64), nullable=False),
+    Column("at", MOMENT, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("documents", Text, nullable=False),  # JSON: path -> digest of its text
+    Column("states", Text, nullable=False),  # JSON: route -> digest of its state
+)
+
+audit = Table(
+    "audit",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", MOMENT, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+
+token = Table(
+    "token",
+    METADATA,
+    Column("id", String(16), primary_key=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("role", Text, nullable=False),
+    Column("secret_digest", String(64), nullable=False, unique=True),
+    Column("created_at", MOMENT, nullable=False),
+    Column("expires_at", MOMENT, nullable=False),
+    Column("revoked_at", MOMENT),
+)
+
+member = Table(
+    "member",
+    METADATA,
+    Column("gateway", Text, primary_key=True),
+    Column("revision", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("trouble", Text, nullable=False),
+    Column("seen_at", MOMENT, nullable=False),
+)

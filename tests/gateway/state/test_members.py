@@ -1,0 +1,21 @@
+"""Members: every gateway says which revision it serves; whoever is gone is forgotten after a day."""
+
+from sqlalchemy import Engine
+
+from gateway.state.members import FORGET_AFTER_S, Member, Members
+
+
+def test_the_latest_heartbeat_of_each_gateway_counts(engine: Engine) -> None:
+    """An operator sees who has not followed, and why."""
+    members = Members(engine)
+    members.beat(Member("b", 1, "", 10.0))
+    members.beat(Member("a", 1, "", 10.0))
+    members.beat(Member("b", 1, "digits-2 cannot be opened", 11.0))
+    assert (Member("a", 1, "", 10.0), Member("b", 1, "digits-2 cannot be opened", 11.0)) == members.all()
+
+
+def test_a_gateway_not_seen_for_a_day_is_forgotten(engine: Engine) -> None:
+    members = Members(engine)
+    members.beat(Member("gone", 1, "", 0.0))
+    members.beat(Member("here", 1, "", FORGET_AFTER_S + 1))
+    assert ["here"] == [member.gateway for member in members.all()]
