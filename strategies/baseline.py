@@ -5,7 +5,8 @@ from typing import Literal
 
 from strategies.core.arm import Arms
 from strategies.core.plan import WHOLE_PPM, Plan, answering
-from strategies.core.spec import Problem, RouteState
+from strategies.core.spec import Problem
+from strategies.core.state import RouteState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ from strategies.core.plan import WHOLE_PPM, Plan, answering
 from strategies.core.spec import (
     Duration,
     Problem,
-    RouteState,
     Share,
     duration_problems,
     known_candidate,
     share_ppm,
     share_problems,
 )
+from strategies.core.state import RouteState, live_ppm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,7 @@ class Canary:
 
     def plans(self, arms: Arms, state: RouteState) -> tuple[Plan, ...]:
         """Two plans: the candidate with the live step's share, the baseline with the rest."""
-        live = self.ramp[state.step if state else 0]
-        share = share_ppm(live.share)
+        share = live_ppm(tuple(share_ppm(step.share) for step in self.ramp), state)
         return answering(arms[self.candidate], share, arms), answering(arms.baseline, WHOLE_PPM - share, arms)
 
     def _falling_steps(self) -> list[Problem]:

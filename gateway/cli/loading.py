@@ -14,7 +14,7 @@ from gateway.config.compiled import CompiledRoute
 from gateway.config.directory import Configuration, load_directory
 from gateway.config.documents import RouteDoc
 from gateway.config.problems import ConfigRefused
-from strategies.core.spec import RolloutState
+from strategies.core.state import RolloutState
 
 REFUSED = 2  # exit status: what was asked for cannot be done as it was written
 

@@ -13,7 +13,8 @@ from strategies.core.arm import Arm, Arms, Role
 from strategies.core.assignment import Allocation, effective_salt, reallocate
 from strategies.core.decider import Audience, Decider, ShadowTable, shadow_draw
 from strategies.core.plan import Reason, uncounted
-from strategies.core.spec import RouteState, duration_s, share_ppm
+from strategies.core.spec import duration_s, share_ppm
+from strategies.core.state import RouteState
 
 RESIDENT_SUFFIX = "@resident"
 RESIDENT_EXERCISE_PPM = 1_000  # a fallback that is never run does not work when it is needed

@@ -22,15 +22,6 @@ class Problem(Struct, frozen=True):
     cure: str = ""
 
 
-class RolloutState(Struct, frozen=True):
-    """Where a ramp stands. `step` counts from 0."""
-
-    step: int = 0
-
-
-RouteState = RolloutState | None
-
-
 def share_ppm(share: Share) -> int:
     """Parts per million, exactly: "0.29" is 290000, never 289999. Raises ValueError with the cure."""
     text = str(share).strip()

@@ -4,7 +4,8 @@ from typing import Protocol
 
 from strategies.core.arm import Arms
 from strategies.core.plan import Plan
-from strategies.core.spec import Problem, RouteState
+from strategies.core.spec import Problem
+from strategies.core.state import RouteState
 
 
 class Strategy(Protocol):

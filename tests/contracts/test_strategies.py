@@ -12,7 +12,7 @@ from strategies.core.arm import Arm, Arms, Role
 from strategies.core.assignment import point_of, reallocate, salted
 from strategies.core.catalogue import kinds, strategy_types
 from strategies.core.plan import WHOLE_PPM
-from strategies.core.spec import RolloutState
+from strategies.core.state import RolloutState
 
 ROLES = {"old": Role.BASELINE, "new": Role.CANDIDATE, "newer": Role.CANDIDATE, "dumb": Role.RESERVE}
 # How an operator writes each strategy, from a small share to a larger one.

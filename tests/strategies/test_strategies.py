@@ -6,7 +6,8 @@ from strategies.ab import Ab
 from strategies.baseline import Baseline
 from strategies.canary import Canary, Step
 from strategies.core.plan import Reason
-from strategies.core.spec import Problem, RolloutState
+from strategies.core.spec import Problem
+from strategies.core.state import Phase, RolloutState
 
 
 def shares_of(plans) -> dict[str, int]:
@@ -36,6 +37,18 @@ def test_a_canary_begins_at_its_first_step(arms):
 
     assert shares_of(canary.plans(arms, None)) == {"new": 50_000, "old": 950_000}
     assert shares_of(canary.plans(arms, RolloutState(step=1))) == {"new": 500_000, "old": 500_000}
+
+
+@pytest.mark.parametrize(
+    ("phase", "share"),
+    [("baking", 50_000), ("held", 50_000), ("promoted", 1_000_000), ("rolled_back", 0), ("expired", 0)],
+)
+def test_a_canary_has_the_share_of_its_phase(arms, phase, share):
+    """Held keeps its share, promoted takes all, taken back takes none; the baseline always has the rest."""
+    canary = Canary(kind="canary", candidate="new", ramp=(Step(share="5%"), Step(share="50%")))
+    plans = canary.plans(arms, RolloutState(0, Phase(phase)))
+
+    assert shares_of(plans) == {"new": share, "old": 1_000_000 - share}
 
 
 def test_a_ramp_that_does_not_rise_is_refused_where_it_falls(arms):

@@ -1,0 +1,1 @@
+"""Rollouts: which moves a candidate's share may make, as one table."""
