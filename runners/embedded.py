@@ -1,24 +1,28 @@
 """Embedded: an ONNX model in the gateway's own process, on ONNX Runtime.
 
 A small model is run where its request is, on the event loop; any other in a thread of its own. What decides is measured
-at load (onnx/placement.py) and corrected in service: a model that turns out slow leaves the loop for good.
+at load (onnx/placement.py) and corrected in service: a model that turns out slow leaves the loop for good. Calls that
+meet in the thread share a run where the model's rows may be run together (onnx/rows.py).
 """
 
-from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
 import onnxruntime as ort
 from msgspec import Struct
 
+from runners.core.batch_counts import BatchCounts
+from runners.core.batching import WAITING_N, Batcher, Limits
 from runners.core.checks import InputCheck, OutputCheck
 from runners.core.errors import DeadlineExceeded, LoadRefused, NotReady
-from runners.core.golden import check_golden, read_golden
-from runners.core.runner import Description, ModelRef
+from runners.core.golden import GoldenCase, check_golden, read_golden
+from runners.core.runner import Batching, Description, ModelRef
 from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor
-from runners.core.thread import ModelThread
+from runners.core.thread import DEFAULT_LIMIT_N, ModelThread
+from runners.onnx.engine import SessionEngine
 from runners.onnx.placement import Placement, loop_elements, place
 from runners.onnx.providers import PROVIDERS
+from runners.onnx.rows import RowTrial, try_rows
 from runners.onnx.session import LoadedModel, OnnxSession, load_model, session_options
 from runners.onnx.warmup import WarmUp, warm_up
 from runners.registry.resolve import resolve
@@ -36,6 +40,7 @@ class _Opened(Struct, frozen=True):
     version: str
     checks: tuple[InputCheck, OutputCheck]
     warm: WarmUp
+    rows: RowTrial
 
 
 class Embedded:
@@ -65,7 +70,7 @@ class Embedded:
         except BaseException:
             await thread.close()
             raise
-        return EmbeddedEndpoint(opened, thread, background=model.background)
+        return EmbeddedEndpoint(opened, thread, model)
 
     async def close(self) -> None:
         """Nothing is shared between endpoints, so nothing is left to let go of."""
@@ -74,7 +79,7 @@ class Embedded:
 class EmbeddedEndpoint:
     """One opened ONNX model."""
 
-    def __init__(self, opened: _Opened, thread: ModelThread, *, background: bool) -> None:
+    def __init__(self, opened: _Opened, thread: ModelThread, model: ModelRef) -> None:
         loaded = opened.loaded
         signature = loaded.session.signature
         self.description = Description(
@@ -86,16 +91,19 @@ class EmbeddedEndpoint:
             degraded=loaded.provider.degraded,
         )
         self.facts = loaded.facts
-        self.placement = place(signature, loaded.facts, loaded.provider.name, opened.warm, background=background)
+        self.placement = place(signature, loaded.facts, loaded.provider.name, opened.warm, background=model.background)
+        self.rows = opened.rows
+        self.batch_counts = BatchCounts()
         self._session: OnnxSession | None = loaded.session
-        self._thread = thread
+        limits = _limits(model.batching, opened.rows)
+        self._batcher = Batcher(SessionEngine(loaded.session, thread), limits, self.batch_counts)
         self._check_input, self._check_output = opened.checks
         self._elements_on_loop = loop_elements(signature)
         self._on_loop = self.placement.on_loop
         self._slow_runs_n = 0
 
     def ready(self) -> bool:
-        return self._session is not None and not self._thread.is_stuck()
+        return self._session is not None and self._batcher.ready()
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
         session = self._session
@@ -103,15 +111,15 @@ class EmbeddedEndpoint:
             raise NotReady("the model is closed")
         self._check_input(request)
         if self._on_loop and self._is_small(request):
-            outputs = self._run_here(session, request, deadline_at)
+            response = InferenceResponse(self._run_here(session, request, deadline_at))
         else:
-            outputs = await self._run_in_thread(session, request, deadline_at)
-        self._check_output(request.outputs, outputs)
-        return InferenceResponse(outputs)
+            response = await self._batcher.infer(request, deadline_at=deadline_at)
+        self._check_output(request.outputs, response.outputs)
+        return response
 
     async def close(self) -> None:
         self._session = None
-        await self._thread.close()
+        await self._batcher.close()
 
     def _is_small(self, request: InferenceRequest) -> bool:
         limits = self._elements_on_loop
@@ -131,15 +139,6 @@ class EmbeddedEndpoint:
             self._slow_runs_n = 0
         return outputs
 
-    async def _run_in_thread(
-        self, session: OnnxSession, request: InferenceRequest, deadline_at: float
-    ) -> tuple[Tensor, ...]:
-        if self._thread.is_stuck():
-            raise NotReady("a run was told to stop and does not")
-        options = ort.RunOptions()
-        stop: Callable[[], None] = partial(setattr, options, "terminate", True)
-        return await self._thread.run(partial(session.run, request, options), stop, deadline_at=deadline_at)
-
     def _count_slow_run(self) -> None:
         self._slow_runs_n += 1
         if self._slow_runs_n == SLOW_RUNS_N:
@@ -158,17 +157,26 @@ def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOpti
     loaded = load_model(artifact.path, model.provider, threads=model.threads, options=options, digest=artifact.digest)
     signature = loaded.session.signature
     checks = InputCheck(signature), OutputCheck(signature, model.outputs)
+    run = partial(loaded.session.run, options=run_options)
     warm = warm_up(loaded.session, run_options)
+    cases: tuple[GoldenCase, ...] = ()
     if model.golden:
         cases = read_golden(model.root / model.golden)
-        check_golden(model.reference, cases, partial(loaded.session.run, options=run_options), checks)
+        check_golden(model.reference, cases, run, checks)
     elif warm.fault and warm.never_ran:
         raise LoadRefused(
             model.reference,
             f"could not be run with made-up inputs: {warm.fault}",
             "give it a golden request that it can answer",
         )
-    return _Opened(loaded, model.version or artifact.version or loaded.digest[:12], checks, warm)
+    rows = try_rows(signature, loaded.facts, run, model.batching, [case.request for case in cases])
+    return _Opened(loaded, model.version or artifact.version or loaded.digest[:12], checks, warm, rows)
+
+
+def _limits(batching: Batching, rows: RowTrial) -> Limits:
+    if rows.why:
+        return Limits(max_rows=1, waiting_n=DEFAULT_LIMIT_N)
+    return Limits(rows.rows_n, batching.max_wait_s, WAITING_N)
 
 
 RUNNER = Embedded

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from runners.core.tensor import Signature, TensorSpec
     from runners.registry.bento import StoredModel
 
+_NOTHING: tuple[object, ...] = ("", [], {}, None)
+
 app = typer.Typer(name="models", help="Look into models and the model store.", no_args_is_help=True)
 
 
@@ -79,7 +81,7 @@ def inspect_model(
     _print(
         output,
         facts,
-        lambda: _table(("", ""), [(key, _text(value)) for key, value in facts.items() if value not in ("", [], None)]),
+        lambda: _table(("", ""), [(key, _text(value)) for key, value in facts.items() if value not in _NOTHING]),
     )
 
 
@@ -95,7 +97,7 @@ async def _opened(model: "ModelRef") -> dict[str, Any]:
 
     endpoint = await Embedded().open(model)
     await endpoint.close()
-    facts, placement = endpoint.facts, endpoint.placement
+    facts, placement, rows = endpoint.facts, endpoint.placement, endpoint.rows
     return {
         "reference": model.reference,
         **_described(endpoint.description),
@@ -106,7 +108,17 @@ async def _opened(model: "ModelRef") -> dict[str, Any]:
         "external_data": sorted({tensor.location for tensor in facts.external}),
         "run": "on the event loop" if placement.on_loop else f"in a thread of its own: {placement.why}",
         "warm_up_ms": round(placement.warm_up_ms, 4) if isfinite(placement.warm_up_ms) else None,
+        "batched": not rows.why,
+        "batching": _batching(rows.why, rows.rows_n, on_loop=placement.on_loop),
+        "rows_ms": {"1": round(rows.one_ms, 4), str(rows.rows_n): round(rows.rows_ms, 4)} if rows.rows_ms else {},
     }
+
+
+def _batching(why: str, rows_n: int, *, on_loop: bool) -> str:
+    if why:
+        return f"every call by itself: {why}"
+    where = ", where calls meet in its thread; on the event loop none do" if on_loop else ""
+    return f"up to {rows_n} rows of calls that meet are run together{where}"
 
 
 def _described(description: Any) -> dict[str, Any]:
@@ -144,6 +156,8 @@ def _text(value: Any) -> str:
     match value:
         case [{"name": _}, *_]:
             return "\n".join(f"{each['name']}  {each['datatype']}  {each['shape']}" for each in value)
+        case bool():
+            return "yes" if value else "no"
         case dict():
             return ", ".join(f"{key} {number}" for key, number in value.items())
         case list():

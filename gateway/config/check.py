@@ -110,6 +110,10 @@ def _timing(document: RouteDoc, today: date) -> Iterator[Problem]:
     yield from wrong
     if not wrong and not 0 < duration_s(document.timeout) <= 600:
         yield Problem(("timeout",), f"a timeout of {document.timeout} is out of range", "write between 1ms and 10m")
+    for name, arm in document.arms.items():
+        if not wrong and arm.batching.max_wait_ms / 1000 >= duration_s(document.timeout):
+            what = f"calls would be held back for {arm.batching.max_wait_ms:g} ms, as long as the timeout of the route"
+            yield Problem(("arms", name, "batching", "max_wait_ms"), what, "write a few milliseconds, or leave it out")
     if document.expires is not None and document.expires <= today:
         cure = "move the date, or make the strategy {kind: baseline}"
         yield Problem(("expires",), f"this route expired on {document.expires.isoformat()}", cure)

@@ -8,7 +8,7 @@ from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.documents import ArmDoc, RouteDoc, SourceDoc
 from gateway.config.remote import server_of
 from gateway.facts import Source
-from runners.core.runner import ModelRef, OutputPolicy, ProviderChoice
+from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.assignment import Allocation, effective_salt, reallocate
 from strategies.core.decider import Audience, Decider, ShadowTable, shadow_draw
@@ -84,6 +84,9 @@ def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str
         ),
         golden=Path(written.golden) if written.golden else None,
         threads=1 if is_twin else written.threads,
+        batching=Batching(
+            written.batching.max_rows, written.batching.max_wait_ms / 1000, float(written.batching.tolerance)
+        ),
         server=server_of(written, root),
     )
     runner = "embedded" if is_twin else runner_of(written)

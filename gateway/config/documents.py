@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from strategies.core.arm import Role
 from strategies.core.spec import Duration, Share
@@ -39,6 +39,19 @@ class OutputsDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchingDoc:
+    """How calls that meet at a busy model share a run; `off` stands for `{max_rows: 1}`."""
+
+    max_rows: Annotated[int, Field(ge=1, le=4096)] = 64
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0  # absolute: what rows together may differ from rows apart
+
+
+def _unless_off(written: object) -> object:
+    return {"max_rows": 1} if written in ("off", False) else written  # False is what YAML 1.1 made of the word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmTlsDoc:
     """Whom to trust at another server, by default whom the system trusts, and what to show it, by default nothing."""
 
@@ -62,6 +75,7 @@ class ArmDoc:
     outputs: OutputsDoc = OutputsDoc()
     golden: Text | None = None
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    batching: Annotated[BatchingDoc, BeforeValidator(_unless_off)] = BatchingDoc()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from strategies.core.spec import Problem
 
 REMOTE = "remote"
 _ONLY_REMOTE = ("url", "tls", "token_file")
-_ONLY_HERE = ("provider", "threads")
+_ONLY_HERE = ("provider", "threads", "batching")
 
 
 def remote_problems(name: str, arm: ArmDoc, runner: str) -> Iterator[Problem]:

@@ -27,6 +27,17 @@ class OutputPolicy(Struct, frozen=True):
     ranges: tuple[tuple[str, float, float], ...] = ()
 
 
+class Batching(Struct, frozen=True):
+    """How calls may share a run: at most `max_rows` rows in it, held back for `max_wait_s` at most; 1 row is none.
+
+    `tolerance` is how far, absolute, in the unit of an output, rows run together may be from rows run apart.
+    """
+
+    max_rows: int = 64
+    max_wait_s: float = 0.0
+    tolerance: float = 0.0
+
+
 class RemoteServer(Struct, frozen=True):
     """Where a model that is not held here is served, and what that server is shown. Files are absent where None."""
 
@@ -42,8 +53,8 @@ class ModelRef(Struct, frozen=True):
 
     `reference` is as the operator wrote it ("file:models/a.onnx", "bento:name:version", "constant:prior.json",
     "remote:name:version", which needs a `server`), paths relative to `root`. `golden` is a file of requests with the
-    answers expected. `threads` are intra-op threads. `background` asks for a session and a niced thread of its own, for
-    calls that no client waits for.
+    answers expected. `threads` are intra-op threads. `background` asks for a session and a niced thread of its own,
+    for calls that no client waits for.
     """
 
     reference: str
@@ -54,6 +65,7 @@ class ModelRef(Struct, frozen=True):
     golden: Path | None = None
     threads: int = 1
     background: bool = False
+    batching: Batching = Batching()
     server: RemoteServer | None = None
 
 

@@ -100,9 +100,14 @@ class InferenceRequest(Struct, frozen=True, eq=False, gc=False):
 
 
 class InferenceResponse(Struct, frozen=True, eq=False, gc=False):
-    """What a model answered: the tensors asked for, in the order asked for."""
+    """What a model answered: the tensors asked for, in the order asked for.
+
+    `batch_rows` are the rows of the run that made it and `queued_s` the wait for that run; 0 where nothing is batched.
+    """
 
     outputs: tuple[Tensor, ...]
+    batch_rows: int = 0
+    queued_s: float = 0.0
 
 
 def rows_of(request: InferenceRequest) -> int:

@@ -10,6 +10,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
+from math import inf
 from queue import SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
@@ -23,35 +25,42 @@ STUCK_AFTER_S = 1.0  # told to stop and still running: the model does not listen
 _LEAVE_S = 1.0  # how long close() waits for a run that was told to stop
 
 
+Done = Callable[[Any, BaseException | None], None]
+
+
 class _Item:
     """One piece of work on its way through the thread. `gone` says that nobody waits for it any more."""
 
-    __slots__ = ("call", "deadline_at", "future", "gone", "stop", "stopped_at")
+    __slots__ = ("call", "deadline_at", "done", "gone", "stop", "stopped_at")
 
-    def __init__(
-        self, call: Callable[[], Any], stop: Callable[[], None], deadline_at: float, future: asyncio.Future[Any]
-    ) -> None:
+    def __init__(self, call: Callable[[], Any], stop: Callable[[], None], deadline_at: float, done: Done) -> None:
         self.call: Callable[[], Any] | None = call
         self.stop: Callable[[], None] | None = stop
         self.deadline_at = deadline_at
-        self.future = future
+        self.done: Done | None = done
         self.gone = False
         self.stopped_at = 0.0
 
-    def leave(self, error: Exception | None) -> None:
-        """Answer the caller with `error` now, and tell the work to stop; it holds on to nothing afterwards."""
+    def leave(self, error: Exception | None = None) -> None:
+        """Tell the work to stop; it holds on to nothing afterwards. With `error`, tell whoever waits that as well."""
         if self.gone or self.call is None:
             return
         self.gone = True
         self.stopped_at = monotonic()
-        if error is not None and not self.future.done():
-            self.future.set_exception(error)
+        if error is not None:
+            self.tell(None, error)
         stop, self.stop, self.call = self.stop, None, None
         if stop is not None:
             stop()
 
     def expire(self) -> None:
         self.leave(DeadlineExceeded("the deadline passed before the model had answered"))
+
+    def tell(self, outcome: object, error: BaseException | None) -> None:
+        """Call `done`, unless that has been done."""
+        done, self.done = self.done, None
+        if done is not None:
+            done(outcome, error)
 
 
 class ModelThread:
@@ -89,26 +98,29 @@ class ModelThread:
         does.
         Raises Overloaded, NotReady, DeadlineExceeded, and whatever `call` raises.
         """
-        if self._closed:
-            raise NotReady("the model is closed")
         remaining_s = deadline_at - monotonic()
         if remaining_s <= 0:
             raise DeadlineExceeded("the deadline had passed before the model was called")
         if len(self._pending) >= self._limit_n:
             raise Overloaded(f"{self._limit_n} calls wait for the model already")
-        item = _Item(call, stop, deadline_at, self._loop.create_future())
-        self._pending[item] = None
+        future: asyncio.Future[T] = self._loop.create_future()
+        item = self._put(call, stop, deadline_at, partial(_resolve, future))
         timer = self._loop.call_later(remaining_s, item.expire)
-        self._queue.put(item)
         try:
-            outcome: T = await item.future
+            return await future
         except asyncio.CancelledError:
-            item.leave(None)
+            item.leave()
             raise
-        else:
-            return outcome
         finally:
             timer.cancel()
+
+    def submit(self, call: Callable[[], Any], stop: Callable[[], None], done: Done) -> Callable[[], None]:
+        """Like `run`, for one who bounds and times its work itself: nothing is awaited, and no timer set.
+
+        `done` is called on the loop, once: with the outcome or what `call` raised when the thread is free again, or
+        with NotReady when it is closed. Returns what has the work stopped. Raises NotReady.
+        """
+        return self._put(call, stop, inf, done).leave
 
     async def close(self) -> None:
         """Fail all that waits with NotReady, stop what runs, and give it a moment to end."""
@@ -120,6 +132,14 @@ class ModelThread:
         await asyncio.wait([self._ended], timeout=_LEAVE_S)
         if self._ended.done():
             atexit.unregister(self._leave)
+
+    def _put(self, call: Callable[[], Any], stop: Callable[[], None], deadline_at: float, done: Done) -> _Item:
+        if self._closed:
+            raise NotReady("the model is closed")
+        item = _Item(call, stop, deadline_at, done)
+        self._pending[item] = None
+        self._queue.put(item)
+        return item
 
     def _leave(self) -> None:
         """At the end of the process: stop what nobody closed, and give it the same moment. The loop is gone by then."""
@@ -151,12 +171,16 @@ class ModelThread:
     def _deliver(self, item: _Item, outcome: object, error: BaseException | None) -> None:
         self._pending.pop(item, None)
         item.call = item.stop = None
-        if item.future.done():
-            return
-        if error is None:
-            item.future.set_result(outcome)
-        else:
-            item.future.set_exception(error)
+        item.tell(outcome, error)
+
+
+def _resolve(future: asyncio.Future[Any], outcome: object, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(outcome)
+    else:
+        future.set_exception(error)
 
 
 def _attempt(item: _Item) -> tuple[Any, BaseException | None]:

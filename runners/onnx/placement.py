@@ -15,7 +15,7 @@ from runners.onnx.warmup import ROWS_N, WarmUp
 
 LOOP_LIMIT_S = 0.0002  # the slowest warm-up with eight rows: a dozen thread hops
 
-_CONTROL_FLOW = frozenset({"Loop", "Scan", "If", "SequenceMap"})
+CONTROL_FLOW = frozenset({"Loop", "Scan", "If", "SequenceMap"})
 # The cost of these is in the values they are given, not in shapes: a single number can ask for gigabytes.
 _COSTED_BY_VALUE = frozenset(
     {"Range", "ConstantOfShape", "Expand", "Tile", "Resize", "Upsample", "Pad", "OneHot", "EyeLike", "CenterCropPad"}
@@ -51,7 +51,7 @@ def _objection(signature: Signature, facts: GraphFacts, provider: str, warm: War
     """The first thing that speaks against the loop, "" if nothing does."""
     operators = {op_type for _, op_type in facts.operators}
     foreign = {domain for domain, _ in facts.operators} - _STANDARD_DOMAINS
-    costed_by_value = operators & (_CONTROL_FLOW | _COSTED_BY_VALUE)
+    costed_by_value = operators & (CONTROL_FLOW | _COSTED_BY_VALUE)
     specs = (*signature.inputs, *signature.outputs)
     objections = (
         (background, "no client waits for it"),

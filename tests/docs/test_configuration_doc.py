@@ -20,7 +20,9 @@ WORDS = sorted(
     {
         "in" if word.name == "values" else word.name
         for document in (*vars(documents).values(), *strategy_types())
-        if isinstance(document, type) and hasattr(document, "__dataclass_fields__")
+        if isinstance(document, type)
+        and hasattr(document, "__dataclass_fields__")
+        and "pydantic" not in document.__module__
         for word in fields(document)
     }
 )

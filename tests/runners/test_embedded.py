@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from runners import embedded
-from runners.core import thread
+from runners.core import batching, thread
 from runners.core.errors import (
     DeadlineExceeded,
     ExecutionFailed,
@@ -22,9 +22,10 @@ from runners.core.errors import (
     NotReady,
     Overloaded,
 )
-from runners.core.runner import OutputPolicy, ProviderChoice
+from runners.core.runner import Batching, OutputPolicy, ProviderChoice
 from runners.embedded import Embedded
 from runners.onnx import placement
+from runners.onnx import rows as row_trial
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ async def test_a_background_model_is_niced(opened):
     def own_niceness():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    own = await endpoint._thread.run(own_niceness, lambda: None, deadline_at=monotonic() + 30)
+    own = await endpoint._batcher._engine._thread.run(own_niceness, lambda: None, deadline_at=monotonic() + 30)
     assert os.getpriority(os.PRIO_PROCESS, 0) + 10 == own
 
 
@@ -196,8 +197,8 @@ async def test_a_run_that_was_stopped_leaves_the_model_well(opened, ask, soon):
 
 async def test_a_full_queue_is_told_at_once(opened, ask, soon, monkeypatch):
     """Whoever would only wait in vain is told so now."""
+    monkeypatch.setattr(embedded, "DEFAULT_LIMIT_N", 1)
     endpoint = await opened("endless")
-    endpoint._thread._limit_n = 1
     running = asyncio.create_task(endpoint.infer(ask(x=ones()), deadline_at=soon()))
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
@@ -210,7 +211,7 @@ async def test_a_full_queue_is_told_at_once(opened, ask, soon, monkeypatch):
 async def test_a_model_that_does_not_stop_is_not_ready(opened, ask, soon, monkeypatch):
     """Calls to it fail at once, and fallbacks have all their time."""
     endpoint = await opened("endless")
-    monkeypatch.setattr(endpoint._thread, "is_stuck", lambda: True)
+    monkeypatch.setattr(endpoint._batcher._engine, "is_stuck", lambda: True)
     assert not endpoint.ready()
     with pytest.raises(NotReady, match="told to stop and does not"):
         await endpoint.infer(ask(x=ones()), deadline_at=soon())
@@ -298,6 +299,30 @@ asyncio.run(main())
     assert (0, "") == (ended.returncode, ended.stderr)
 
 
-async def test_the_queue_holds_as_many_as_it_says(opened):
-    """The bound is the thread's own."""
-    assert thread.DEFAULT_LIMIT_N == (await opened("sum"))._thread._limit_n
+async def test_the_queue_is_longer_where_calls_share_runs(opened, monkeypatch):
+    """As many as are answered in some time, not as many as are run."""
+    monkeypatch.setattr(row_trial, "GAIN", float("inf"))
+    bounds = [(await opened(name))._batcher._limits for name in ("sum", "endless")]
+    assert [(64, batching.WAITING_N), (1, thread.DEFAULT_LIMIT_N)] == [(b.max_rows, b.waiting_n) for b in bounds]
+
+
+@pytest.mark.parametrize(("how", "runs"), [({}, 1), ({"batching": Batching(max_rows=1)}, 3)])
+async def test_calls_that_meet_in_the_thread_share_a_run(opened, ask, soon, monkeypatch, how, runs):
+    """Unless the operator says otherwise; the answers are the same."""
+    monkeypatch.setattr(row_trial, "GAIN", float("inf"))
+    endpoint = await opened("sum", background=True, **how)
+    batches = [np.full((n, 4), n, "<f4") for n in (1, 9, 2)]
+    found = await asyncio.gather(*(endpoint.infer(ask(x=x), deadline_at=soon()) for x in batches))
+    assert [x.sum(1, keepdims=True).tolist() for x in batches] == [f.outputs[0].array.tolist() for f in found]
+    assert runs == sum(endpoint.batch_counts.calls.cells[:-1])
+    assert isinstance(endpoint, batching.Batches)
+
+
+async def test_an_answer_that_is_rejected_is_its_callers_alone(opened, ask, soon, monkeypatch):
+    """NaN in one row is no fault of the others' in the run."""
+    monkeypatch.setattr(row_trial, "GAIN", float("inf"))
+    endpoint = await opened("log", background=True, batching=Batching(tolerance=0.001))
+    calls = [endpoint.infer(ask(x=np.full((1, 2), x, "<f4")), deadline_at=soon()) for x in (1.0, -1.0, 1.0)]
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [False, True, False] == [isinstance(each, InvalidOutput) for each in found]
+    assert 3 == found[0].batch_rows

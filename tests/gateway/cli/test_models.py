@@ -74,6 +74,21 @@ def test_a_file_is_inspected_without_any_store(folder):
     assert (True, True) == (found["run"].startswith(("on the event loop", "in a thread")), found["warm_up_ms"] > 0)
 
 
+def test_how_rows_are_run_is_told_and_what_it_is_based_on(folder):
+    """An operator need not guess why a model is batched or not."""
+    found = as_json("inspect", "file:a.onnx")
+    # Whether rows gain is measured, on a machine that may be busy.
+    told = "up to 64 rows of calls that meet" if found["batched"] else "every call by itself: rows gain nothing"
+    assert found["batching"].startswith(told)
+    assert found["rows_ms"]["1"] > 0
+    fixed = TEXT.replace("float[N,4]", "float[1,4]")
+    (folder / "fixed.onnx").write_bytes(onnx.parser.parse_model(fixed).SerializeToString())
+    found = as_json("inspect", "file:fixed.onnx")
+    assert (False, {}) == (found["batched"], found["rows_ms"])
+    assert "every call by itself: dimension 0 of x, y is fixed" == found["batching"]
+    assert "by itself: dimension 0" in turnout_models("inspect", "file:fixed.onnx").stdout
+
+
 def test_a_constant_is_inspected_too(folder):
     """It is a model like any other."""
     found = as_json("inspect", "constant:c.json")

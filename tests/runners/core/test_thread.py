@@ -158,6 +158,34 @@ async def test_a_caller_who_leaves_while_waiting_is_never_served(thread):
     assert not second.begun.is_set()
 
 
+async def test_work_can_be_handed_over_without_waiting_for_it(thread):
+    """Whoever bounds and times many calls together needs no future for each."""
+    outcome = asyncio.get_running_loop().create_future()
+    thread.submit(lambda: 42, ignore, lambda *told: outcome.set_result(told))
+    assert (42, None) == await outcome
+
+
+async def test_work_that_was_handed_over_tells_once_the_thread_is_free(thread):
+    """Also when it was stopped: until then nothing else could run."""
+    gate, outcome = Gate(), asyncio.get_running_loop().create_future()
+    stop = thread.submit(gate, gate.stop, lambda *told: outcome.set_result(told))
+    await gate.has_begun()
+    stop()
+    stop()
+    assert (("done", None), 1) == (await outcome, gate.stops)
+
+
+async def test_work_that_was_handed_over_hears_of_the_close():
+    """Nobody waits for a thread that is gone."""
+    thread = ModelThread("test")
+    gate, told = Gate(), []
+    thread.submit(gate, gate.stop, lambda outcome, error: told.append((outcome, type(error))))
+    await thread.close()
+    assert [(None, NotReady)] == told
+    with pytest.raises(NotReady):
+        thread.submit(gate, gate.stop, lambda *_: None)
+
+
 async def test_closing_fails_what_runs_and_what_waits():
     """Nobody waits for a model that is gone."""
     thread = ModelThread("test")

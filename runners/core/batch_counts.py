@@ -1,0 +1,35 @@
+"""How large batches were, counted as plain integers; read by whoever shows metrics."""
+
+from bisect import bisect_left
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # upper bounds of buckets; one more is for what lies beyond
+
+
+class Sizes:
+    """Counts per bucket of SIZES and beyond, and the sum last."""
+
+    __slots__ = ("cells",)
+
+    def __init__(self) -> None:
+        self.cells = [0] * (len(SIZES) + 2)
+
+    def observe(self, size: int) -> None:
+        self.cells[bisect_left(SIZES, size)] += 1
+        self.cells[-1] += size
+
+
+class BatchCounts:
+    """What one batcher has done. `expired_n` are calls whose deadline passed before they were run."""
+
+    __slots__ = ("bisections_n", "calls", "expired_n", "rows")
+
+    def __init__(self) -> None:
+        self.rows = Sizes()
+        self.calls = Sizes()
+        self.bisections_n = 0
+        self.expired_n = 0
+
+    def count_run(self, *, rows_n: int, calls_n: int) -> None:
+        """A run that ended well."""
+        self.rows.observe(rows_n)
+        self.calls.observe(calls_n)
