@@ -23,6 +23,7 @@ from time import perf_counter, sleep
 import grpc
 import onnx.parser
 
+from benchmarks.readings import family_of
 from runners.oip.messages import ModelInferRequest, ModelInferResponse
 
 MIB = 1 << 20
@@ -34,7 +35,7 @@ START_LIMIT_S = 30.0
 
 @dataclass(frozen=True)
 class Gateway:
-    """A gateway that answers."""
+    """A gateway that answers; `process` is its worker's."""
 
     http: int
     grpc: int
@@ -132,7 +133,7 @@ def serve() -> Iterator[Gateway]:
             process = subprocess.Popen(command, stderr=written)
         try:
             http_port, grpc_port = wait_for_ports(log)
-            yield Gateway(http_port, grpc_port, process.pid)
+            yield Gateway(http_port, grpc_port, family_of(process.pid)[-1])
         finally:
             process.terminate()
             process.wait()

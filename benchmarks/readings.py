@@ -16,7 +16,7 @@ SCRAPE_S = 10.0
 
 @dataclass(frozen=True)
 class Reading:
-    """Counters of one server at one moment; all 0 where it has none. `cpu_s` is of the process that answers a case."""
+    """Counters of one server at one moment; all 0 where it has none. `cpu_s` is of the processes that answer a case."""
 
     cpu_s: float = 0.0
     refused_n: float = 0.0
@@ -66,12 +66,31 @@ def sum_counters(text: str) -> Mapping[str, float]:
 
 
 def read_cpu_s(process: int) -> float:
-    """Processor time a process has used so far, all its threads and both modes."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime of proc(5)
+    """Processor time a process and those it started have used so far, all their threads and both modes."""
+    ticks = 0
+    for each in family_of(process):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime and stime of proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def read_memory_mib(process: int) -> float:
-    """Memory of a process that is resident now."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+    """Memory of a process and those it started that is resident now; what they share counts for each."""
+    return (
+        sum(
+            int(line.split()[1])
+            for each in family_of(process)
+            for line in Path(f"/proc/{each}/status").read_text().splitlines()
+            if line.startswith("VmRSS:")
+        )
+        / 1024
+    )
+
+
+def family_of(process: int) -> list[int]:
+    """The process, its children, and theirs."""
+    family = [process]
+    for each in family:
+        for task in Path(f"/proc/{each}/task").iterdir():
+            family += map(int, (task / "children").read_text().split())
+    return family

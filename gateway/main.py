@@ -1,62 +1,62 @@
-"""The composition root: builds everything, hands it over, and takes it down in the opposite order."""
+"""The composition root of a worker: builds everything, hands it over, and takes it down in the opposite order."""
 
 import asyncio
 import gc
 import logging
 import os
-import re
 import signal
 import socket
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 from time import time
 
 from msgspec import Struct
 
 from gateway.config.bind import Binder, close_all
 from gateway.config.compiled import CompiledRoute
-from gateway.config.documents import SettingsDoc
-from gateway.execution.shadows import ShadowBounds, ShadowPool
-from gateway.frontends.http_server import HttpServer
-from gateway.frontends.limits import Limits
+from gateway.event_log import open_event_log
+from gateway.execution.shadows import ShadowPool
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.servers import Listen, Servers, Serving
-from gateway.frontends.tls import Certificates
+from gateway.frontends.tls import Certificates, TlsRefused
+from gateway.handover import Launch, shadows_of
+from gateway.link import Ask, Leaving, Link, Order, Ready, Stop, Told
 from gateway.recording import Recorder
 from gateway.routing.router import Router
 from gateway.routing.table import FIRST_REVISION, RoutingTable
 from gateway.service import Service
-from observability.event import Identity, LifeEvent
-from observability.metrics import Metrics, metrics_app
-from observability.sinks.file import SegmentFiles
-from observability.sinks.key import read_or_create_key
-from observability.sinks.line import LineEncoder
-from observability.sinks.log import Destination, EventLog
-from observability.sinks.stdout import StandardOutput
+from observability.event import LifeEvent
+from observability.merge import snapshot_of
+from observability.metrics import Metrics, unhurried
+from observability.sinks.log import EventLog
 from observability.tracing import Tracing, open_tracing
 from runners.core.catalogue import Runners
-from strategies.core.spec import duration_s
 
 LOG = logging.getLogger("turnout")
-MIB = 1024 * 1024
-SCRAPE_GRACE_S = 1.0
 SHADOW_GRACE_S = 1.0  # nobody waits for a shadow, so nobody waits long for it to end
 
 
-class Launch(Struct, frozen=True):
-    """What a process is started with: settings after the command line had its say, and compiled routes.
+class StartRefused(Exception):
+    """This process cannot serve what it was started with; the reason is for whoever started the gateway."""
 
-    `events` is a directory, or "-" for standard output; `state` holds keys that outlive the process. Without
-    `certificates` both ports are plain.
-    """
 
-    settings: SettingsDoc
-    routes: tuple[CompiledRoute, ...]
-    state: Path
-    events: str
-    override_token: bytes = b""
-    certificates: Certificates | None = None
+class Doors(Struct, frozen=True):
+    """The sockets that this worker was given, by slot. Each listens on its own; the others' are for closing."""
+
+    slot: int
+    http: tuple[socket.socket, ...]
+    grpc: tuple[socket.socket, ...]
+
+    @staticmethod
+    def of(slot: int, http_fds: Iterable[int], grpc_fds: Iterable[int]) -> "Doors":
+        """From inherited descriptors."""
+        http, grpc = (tuple(socket.socket(fileno=fd) for fd in fds) for fds in (http_fds, grpc_fds))
+        return Doors(slot, http, grpc)
+
+    def close(self) -> None:
+        """A socket that any process holds open goes on taking connections, so all must let go of all."""
+        for each in (*self.http, *self.grpc):
+            each.close()
 
 
 class Observers(Struct, frozen=True):
@@ -68,10 +68,17 @@ class Observers(Struct, frozen=True):
     recorder: Recorder
 
 
-async def run(launch: Launch) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests under way finish. A second signal ends the process at once."""
+async def run(launch: Launch, doors: Doors, link: Link[Order]) -> None:
+    """Serve until told to stop, by order or signal, then let requests under way finish. Raises StartRefused.
+
+    A second signal ends the process at once. The end of the control process ends nothing: traffic goes on.
+    """
     stopped = _stop_signal()
-    observers = open_observers(launch)
+    try:
+        certificates = Certificates(launch.tls) if launch.tls else None
+        observers = open_observers(launch)
+    except (OSError, ValueError, TlsRefused) as error:
+        raise StartRefused(str(error)) from error
     runners = Runners()
     binder = Binder(
         FIRST_REVISION,
@@ -81,19 +88,32 @@ async def run(launch: Launch) -> None:
         override_token=launch.override_token,
     )
     table = await binder.bind(launch.routes)
+    obeying = asyncio.create_task(_obey(link, observers, stopped))
     try:
-        await _serve(launch, table, observers, stopped)
+        await _serve(_Stage(launch, doors, table, observers, certificates), link, stopped)
     finally:
         for route in table.routes.values():
             await close_all(route.arms)
         await runners.close()
         observers.recorder.record_life(LifeEvent(time(), "stopped", "", "", "", FIRST_REVISION))
         await asyncio.to_thread(_close_observers, observers)
+        obeying.cancel()
 
 
-async def _serve(launch: Launch, table: RoutingTable, observers: Observers, stopped: asyncio.Event) -> None:
-    settings, listen, pool = launch.settings, launch.settings.listen, launch.settings.shadow_pool
-    shadows = ShadowPool(observers.recorder.record_shadow, ShadowBounds(pool.calls, pool.queue, pool.memory_mib * MIB))
+class _Stage(Struct, frozen=True):
+    """What is there before the first request."""
+
+    launch: Launch
+    doors: Doors
+    table: RoutingTable
+    observers: Observers
+    certificates: Certificates | None
+
+
+async def _serve(stage: _Stage, link: Link[Order], stopped: asyncio.Event) -> None:
+    launch, observers, table, doors = stage.launch, stage.observers, stage.table, stage.doors
+    bounds = shadows_of(launch.shadows, doors.slot, launch.workers_n)
+    shadows = ShadowPool(observers.recorder.record_shadow, bounds)
     router = Router(table)
     readiness = Readiness()
     serving = Serving(
@@ -103,30 +123,46 @@ async def _serve(launch: Launch, table: RoutingTable, observers: Observers, stop
         tracing=observers.tracing,
         readiness=readiness,
         version=version("turnout"),
-        limits=Limits(
-            body_bytes=settings.body_limit_mib * MIB,
-            connection_s=duration_s(settings.connection_age) if settings.connection_age else 0.0,
-        ),
+        limits=launch.limits,
     )
-    servers = Servers(serving, Listen(listen.host, listen.http, listen.grpc, launch.certificates))
-    scraped = HttpServer(metrics_app(observers.metrics), listen.host, listen.metrics, "metrics")
+    servers = Servers(serving, Listen(certificates=stage.certificates))
     observers.metrics.set_revision(table.revision)
-    watching = _watch(launch.certificates, observers)
-    await scraped.start()
+    watching = _watch(stage.certificates, observers)
     try:
-        await servers.start()
+        await _open(servers, doors)
         gc.freeze()  # what the start built stays; a full collection that walks it holds everybody up for 20 ms
         readiness.set(_is_whole(table, launch.routes))
-        _announce(table, launch, servers, scraped)
         observers.recorder.record_life(LifeEvent(time(), "started", "", "", "", table.revision))
+        link.send(Ready(list(table.routes), dict(table.quarantined)))
         await stopped.wait()
-        LOG.info("stopping: requests under way have %s to finish", settings.drain)
-        await servers.stop(duration_s(settings.drain))
+        link.send(Leaving())
+        doors.close()
+        await servers.stop(launch.drain_s)
     finally:
         if watching is not None:
             watching.cancel()
         await shadows.close(grace_s=SHADOW_GRACE_S)
-        await scraped.stop(SCRAPE_GRACE_S)
+
+
+async def _open(servers: Servers, doors: Doors) -> None:
+    try:
+        await servers.start(doors.http[doors.slot], doors.grpc[doors.slot])
+    except OSError as error:
+        raise StartRefused(str(error)) from error
+
+
+async def _obey(link: Link[Order], observers: Observers, stopped: asyncio.Event) -> None:
+    """Do what the control process says, until it has gone."""
+    while (order := await link.receive()) is not None:
+        match order:
+            case Ask(number):
+                families = unhurried(observers.metrics.collect())
+                link.send(Told(number, await asyncio.to_thread(snapshot_of, families)))
+            case Stop():
+                stopped.set()
+    if not stopped.is_set():
+        LOG.warning("the control process has gone; this worker serves on, unwatched, until SIGTERM")
+        observers.recorder.record_life(LifeEvent(time(), "control_lost", "", "", "", FIRST_REVISION))
 
 
 def _watch(certificates: Certificates | None, observers: Observers) -> asyncio.Task[None] | None:
@@ -136,25 +172,9 @@ def _watch(certificates: Certificates | None, observers: Observers) -> asyncio.T
     return asyncio.create_task(certificates.watch(observers.recorder.record_life))
 
 
-def _announce(table: RoutingTable, launch: Launch, servers: Servers, scraped: HttpServer) -> None:
-    host, secure = launch.settings.listen.host, "s" if launch.certificates else ""
-    LOG.info(
-        "serving %s at http%s://%s:%d, grpc%s://%s:%d, metrics http://%s:%d/metrics",
-        ", ".join(table.routes) or "nothing",
-        *(secure, host, servers.http_port),
-        *(secure, host, servers.grpc_port),
-        *(host, scraped.port),
-    )
-    for name, reason in table.quarantined.items():
-        LOG.error("route %s is not served: %s", name, reason)
-
-
 def open_observers(launch: Launch) -> Observers:
     """The recorder and what it writes to. Raises OSError or ValueError when the state directory cannot be used."""
-    host = socket.gethostname()
-    identity = Identity(_gateway_name(host), host, os.getpid(), version("turnout"))
-    encoder = LineEncoder(identity, read_or_create_key(launch.state / "unit.key"))
-    log = EventLog(_destination(launch.events, identity.gateway), encoder)
+    identity, log = open_event_log(launch)
     metrics = Metrics(identity.code_version)
     tracing = open_tracing(identity)
     metrics.watch_events(log.counts)
@@ -162,15 +182,6 @@ def open_observers(launch: Launch) -> Observers:
     recorder = Recorder(log=log, metrics=metrics, tracing=tracing)
     metrics.watch_recorder(lambda: recorder.failed_n)
     return Observers(metrics, log, tracing, recorder)
-
-
-def _gateway_name(host: str) -> str:
-    """The host's name as the name of a directory."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip(".-") or "gateway"
-
-
-def _destination(events: str, gateway: str) -> Destination:
-    return StandardOutput() if events == "-" else SegmentFiles(Path(events), gateway)
 
 
 def _close_observers(observers: Observers) -> None:
@@ -184,14 +195,16 @@ def _is_whole(table: RoutingTable, routes: Iterable[CompiledRoute]) -> bool:
 
 
 def _stop_signal() -> asyncio.Event:
+    """Set by the first signal. An order to stop sets it too, and a signal that comes after it is still the first."""
     stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
 
     def stop() -> None:
-        if stopped.is_set():
-            os._exit(1)  # asked twice: whoever asks will not wait for a drain
         stopped.set()
+        for number in numbers:  # asked twice: whoever asks will not wait for a drain
+            loop.add_signal_handler(number, os._exit, 1)
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in numbers:
         loop.add_signal_handler(number, stop)
     return stopped

@@ -7,7 +7,7 @@ docs/metrics.md explains every family, and a test holds it to that.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ from observability.span_counts import SpanCounts
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Gather = Callable[[], Awaitable[Iterable[Metric]]]
 ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 PLAIN = "text/plain; charset=utf-8"
@@ -110,15 +111,15 @@ class Metrics(Collector):
         routes = [(name, cells) for name, cells in list(self._routes.items()) if cells.meters]
         yield from collect_routes(routes)
         if self._event_counts:
-            yield from _collect_events(self._event_counts())
+            yield from collect_events(self._event_counts())
         if self._span_counts:
             yield from _collect_spans(self._span_counts())
 
 
-def metrics_app(metrics: Metrics) -> ASGIApp:
+def metrics_app(gather: Gather) -> ASGIApp:
     """An ASGI application that answers GET /metrics, in Prometheus text or OpenMetrics as the scraper prefers.
 
-    The text is made in a thread, family by family, so that even thousands of series hold up no request.
+    The text is made in a thread, family by family, so that even thousands of series hold nobody up.
     """
 
     async def app(scope: Message, _receive: Receive, send: Send) -> None:
@@ -126,7 +127,8 @@ def metrics_app(metrics: Metrics) -> ASGIApp:
             case "http", "/metrics", "GET" | "HEAD":
                 accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
                 encode, content_type = choose_encoder(accept.decode("latin-1"))
-                await _answer(send, 200, content_type, await asyncio.to_thread(encode, _Unhurried(metrics.registry)))
+                found = _Found(await gather())
+                await _answer(send, 200, content_type, await asyncio.to_thread(encode, found))
             case "http", "/metrics", _:
                 await _answer(send, 405, PLAIN, b"only GET\n", (b"allow", b"GET, HEAD"))
             case "http", _, _:
@@ -137,16 +139,21 @@ def metrics_app(metrics: Metrics) -> ASGIApp:
     return app
 
 
-class _Unhurried(Collector):
+def unhurried(families: Iterable[Metric]) -> Iterator[Metric]:
     """The same families with a breath after each, in which the event loop gets the interpreter back."""
+    for family in families:
+        yield family
+        time.sleep(BREATH_S)
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+
+class _Found(Collector):
+    """Families that were gathered already, in the shape that prometheus_client's encoders take."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterator[Metric]:
-        for family in self._registry.collect():
-            yield family
-            time.sleep(BREATH_S)
+        return unhurried(self._families)
 
 
 async def _answer(send: Send, status: int, content_type: str, body: bytes, *more: tuple[bytes, bytes]) -> None:
@@ -155,7 +162,8 @@ async def _answer(send: Send, status: int, content_type: str, body: bytes, *more
     await send({"type": "http.response.body", "body": body})
 
 
-def _collect_events(counts: EventCounts) -> Iterator[Metric]:
+def collect_events(counts: EventCounts) -> Iterator[Metric]:
+    """What became of the events offered to one log."""
     yield CounterMetricFamily("turnout_events_written", "Wide events written.", value=counts.written_n)
     yield counter(
         "turnout_events_dropped",

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -31,7 +31,7 @@ class GatewayProcess:
         ports = [] if "--port" in arguments else ["--port", "0"]
         command = [sys.executable, "-m", "gateway", "serve", *arguments, *ports, "--state", str(state)]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, stderr=log, env=os.environ | environment)
+            self.process = subprocess.Popen(command, stderr=log, env=os.environ | environment, start_new_session=True)
         self.http, self.grpc, self.metrics = self._wait_for_ports()
 
     def log(self) -> str:
@@ -42,6 +42,18 @@ class GatewayProcess:
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(STOP_LIMIT_S)
+
+    def kill(self) -> None:
+        """End all of its processes at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def workers(self) -> list[int]:
+        """The ids of the processes that serve, in the order in which they were started."""
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def events(self, kind: str) -> list[dict]:
         """The events of one kind, whole once it has stopped."""
@@ -101,8 +113,7 @@ def _starting(folder: Path) -> Iterator:
 
     yield start
     for gateway in started:
-        gateway.process.kill()
-        gateway.process.wait()
+        gateway.kill()
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,24 @@
 """`turnout serve`: a config directory, or just model files."""
 
-import logging
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.certificates import open_certificates
+from gateway.cli.certificates import check_certificates
 from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration, refusals
+from gateway.config.compiled import CompiledRoute
 from gateway.config.directory import Configuration
-from gateway.config.documents import ListenDoc, SettingsDoc
+from gateway.config.documents import WORKERS_LIMIT, ListenDoc, SettingsDoc
+from gateway.logs import begin_log
+from strategies.core.spec import duration_s
 
 if TYPE_CHECKING:
-    from gateway.main import Launch
+    from gateway.control.process import Ports
+    from gateway.handover import Launch
+
+MIB = 1024 * 1024
 
 
 def serve(
@@ -30,47 +33,67 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="HTTP; gRPC and metrics take the next two. 0: free ones.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=WORKERS_LIMIT, help="Processes that serve, on the same ports.", show_default=False),
+    ] = None,
     step: Annotated[list[str] | None, typer.Option(help="ROUTE=N: the live step of a ramp, from 1.")] = None,
     state: Annotated[Path | None, typer.Option(help="Directory for events and keys.", show_default=False)] = None,
     events: Annotated[str | None, typer.Option(help="Directory for events; - writes them to standard output.")] = None,
 ) -> None:
     """Serve models over HTTP and gRPC until told to stop."""
-    _begin_log()
-    from gateway.main import Launch
+    begin_log()
+    from gateway.control.process import Ports
 
     configuration = _configuration(what or [Path("configs")], strategy)
-    settings = replace(configuration.settings, listen=_listen(configuration.settings.listen, host, port))
-    home = state or Path(settings.state)
-    launch = Launch(
-        settings=settings,
-        routes=compile_routes(configuration, parse_steps(step or [])),
-        state=home,
-        events=events or str(home / "events"),
+    settings = configuration.settings
+    listen = _listen(settings.listen, host, port)
+    settings = replace(settings, listen=listen, state=str(state or settings.state), workers=workers or settings.workers)
+    launch = _launch(settings, configuration, compile_routes(configuration, parse_steps(step or [])), events)
+    _run(launch, Ports(listen.http, listen.grpc, listen.metrics))
+
+
+def _launch(
+    settings: SettingsDoc, configuration: Configuration, routes: tuple[CompiledRoute, ...], events: str | None
+) -> "Launch":
+    """Settings, after the command line had its say, as values that go to every worker."""
+    from gateway.execution.shadows import ShadowBounds
+    from gateway.frontends.limits import Limits
+    from gateway.handover import Launch
+
+    pool = settings.shadow_pool
+    return Launch(
+        routes=routes,
+        state=Path(settings.state),
+        events=events or str(Path(settings.state) / "events"),
+        host=settings.listen.host,
+        limits=Limits(
+            body_bytes=settings.body_limit_mib * MIB,
+            connection_s=duration_s(settings.connection_age) if settings.connection_age else 0.0,
+        ),
+        shadows=ShadowBounds(pool.calls, pool.queue, pool.memory_mib * MIB),
+        drain_s=duration_s(settings.drain),
         override_token=_token(settings, configuration.root),
-        certificates=open_certificates(settings.tls, configuration.root),
+        tls=check_certificates(settings.tls, configuration.root),
+        workers_n=settings.workers,
     )
-    _run(launch)
 
 
-def _run(launch: "Launch") -> None:
+def _run(launch: "Launch", ports: "Ports") -> None:
     """Serve until told to stop; a start that fails is one line and an exit status."""
-    import uvloop
+    import asyncio
 
+    from gateway.control.process import StartFailed, control
     from gateway.frontends.binding import PortInUse
-    from gateway.main import run
 
     try:
-        uvloop.run(run(launch))
+        status = asyncio.run(control(launch, ports))
     except PortInUse as error:
         fail(str(error))
-    except (OSError, ValueError) as error:
+    except (StartFailed, OSError, ValueError) as error:
         fail(f"cannot start: {error}")
-
-
-def _begin_log() -> None:
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it writes a line for every stranger whose handshake fails
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it announces what we announce
+    if status:
+        raise typer.Exit(status)
 
 
 def _configuration(what: list[Path], strategy: str | None) -> Configuration:

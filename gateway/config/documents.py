@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from strategies.core.arm import Role
 from strategies.core.spec import Duration, Share
 
+WORKERS_LIMIT = 256
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*$", max_length=128)]
 
@@ -151,6 +152,7 @@ class SettingsDoc:
 
     turnout: Literal["v1"] = "v1"
     listen: ListenDoc = ListenDoc()
+    workers: Annotated[int, Field(ge=1, le=WORKERS_LIMIT)] = 1  # processes that serve; each holds the models once
     tls: TlsDoc | None = None  # the metrics port stays plain
     body_limit_mib: Annotated[int, Field(ge=1, le=2047)] = 64
     drain: Duration = "30s"

@@ -16,7 +16,7 @@ class PortInUse(Exception):
 
 def bind(host: str, port: int, what: str) -> socket.socket:
     """A listening TCP socket; `port` 0 takes any. Raises PortInUse, or OSError for an address that cannot be had."""
-    bound = reserve(host, port, what)
+    bound = _socket(host, port, what)
     try:
         bound.listen(BACKLOG)
     except OSError as error:
@@ -26,32 +26,20 @@ def bind(host: str, port: int, what: str) -> socket.socket:
 
 
 def bind_together(host: str, port: int, what: str, sockets_n: int) -> list[socket.socket]:
-    """Listening sockets on one port, among which the kernel divides new connections. Raises as `bind` does.
+    """Sockets on one port, none of which listens yet; among those that do the kernel divides new connections.
 
     The first takes the port as if for itself, so that another gateway there is noticed, and then lets the others in.
+    Raises as `bind` does.
     """
-    bound = [bind(host, port, what)]
+    bound = [_socket(host, port, what)]
+    bound[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     taken = bound[0].getsockname()[1]
     while len(bound) < sockets_n:
-        more = join(host, taken, what)
-        more.listen(BACKLOG)
-        bound.append(more)
+        bound.append(_socket(host, taken, what, joining=True))
     return bound
 
 
-def reserve(host: str, port: int, what: str) -> socket.socket:
-    """A socket that has the port, does not listen yet, and lets those in that `join`. Raises as `bind` does."""
-    bound = _socket(host, port, what, joining=False)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    return bound
-
-
-def join(host: str, port: int, what: str) -> socket.socket:
-    """One more socket on a port that this gateway has reserved; it does not listen yet."""
-    return _socket(host, port, what, joining=True)
-
-
-def _socket(host: str, port: int, what: str, *, joining: bool) -> socket.socket:
+def _socket(host: str, port: int, what: str, *, joining: bool = False) -> socket.socket:
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart need not wait for old connections

@@ -30,6 +30,7 @@ class HttpServer:
         self._socket: socket.socket | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self.port = 0  # the one it listens on, once started
 
     async def start(self, listening: socket.socket | None = None) -> None:
@@ -49,6 +50,7 @@ class HttpServer:
         if self._socket is None or self._ticking is None or self._sweeping is None:
             return
         server = self._server
+        self._is_stopping = True
         await _end(self._ticking)
         server.config.timeout_graceful_shutdown = drain_s  # type: ignore[assignment]  # goes to asyncio.wait_for
         await server.shutdown(sockets=[self._socket])
@@ -84,6 +86,8 @@ class HttpServer:
             for connection in list(self._server.server_state.connections):
                 assert isinstance(connection, HttpProtocol)
                 connection.sweep(loop.time())
+                if self._is_stopping:
+                    connection.shutdown()  # also one that was accepted while the others were told
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.control.scrape import Scrape
 from observability import fields
-from observability.batches import SIZES
 from observability.event import Call, RequestEvent, ShadowEvent
 from observability.meter import BOUNDS_S
 from observability.metrics import Metrics
 from observability.sinks.log import EventCounts
 from observability.span_counts import NO_SPANS
-from runners.core.batch_counts import BatchCounts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 FAILED = Call("b", "2", "", "", "serve", "failed", "timeout", 0.0, 1.0)
@@ -32,7 +31,6 @@ def used():
     """Metrics in which every family has at least one sample."""
     metrics = Metrics("0.1.0")
     meter = metrics.route("r", "canary", (("a", "1"), ("b", "2")))
-    meter.watch_batches("a", BatchCounts())
     meter.set_provider("a", "CPUExecutionProvider", degraded=False)
     meter.record(RequestEvent(0.0, "e", "q", assigned_arm="b", answered_arm="a", calls=(FAILED, ANSWERED), status="ok"))
     shadow = {**SHADOW, "at": 0.0, "event_id": "e", "request_id": "q", "route": "r", "arm": "b", "agreement": 1.0}
@@ -44,6 +42,15 @@ def used():
     return metrics
 
 
+class Crew:
+    """One worker, and one that was started in its place."""
+
+    class Up:
+        slot, is_up, told_at = 0, True, 1.0
+
+    workers, restarts_n = [Up], [1]
+
+
 def families():
     """Every family as (name on the wire, type, labels)."""
     suffixes = {"counter": "_total", "info": "_info"}
@@ -53,7 +60,7 @@ def families():
             family.type,
             tuple(name for name in family.samples[0].labels if name != "le"),
         )
-        for family in used().registry.collect()
+        for family in (*used().registry.collect(), *Scrape(Crew, dict).about_workers())
     }
 
 
@@ -69,8 +76,7 @@ def test_every_metric_is_listed_with_its_type_and_labels():
 
 def test_every_bucket_is_named():
     """Whoever sets a threshold knows between which bounds it can be told."""
-    for bounds in (BOUNDS_S, SIZES):
-        assert ", ".join(str(bound).removesuffix(".0") for bound in bounds) in PAGE
+    assert ", ".join(str(bound).removesuffix(".0") for bound in BOUNDS_S) in PAGE
 
 
 @pytest.mark.parametrize("name", sorted(name for name in vars(fields) if name.isupper()))

@@ -193,7 +193,7 @@ async def test_a_killed_server_is_down_at_once_and_up_when_it_is_back(start_gate
     endpoint = await open_remote("remote:digits-linear", f"{scheme}://127.0.0.1:{getattr(server, scheme)}")
     calls = [asyncio.create_task(ask_for_ever(endpoint)) for _ in range(8)]
     await asyncio.sleep(0)
-    server.process.kill()
+    server.kill()
     assert {"NotReady"} == {type(error).__name__ for error in await asyncio.gather(*calls)}
     await until(lambda: not endpoint.ready())
     start_gateway(MODELS / "digits-linear.onnx", "--port", free_port)

@@ -131,7 +131,7 @@ def test_everybody_is_answered_while_the_other_server_is_killed(start_gateway, f
     for thread in threads:
         thread.start()
     until(lambda: len(told) > 100)
-    behind.process.kill()
+    behind.kill()
     until(lambda: ("here", "not_ready") in {each[1:] for each in told})
     killed_n = len(told)
     start_gateway(LINEAR, "--port", free_port)

@@ -1,0 +1,108 @@
+"""One worker as the control process sees it: from the start of its process to its end."""
+
+import asyncio
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from time import monotonic
+
+from gateway.control.doors import Doors
+from gateway.link import Ask, Failed, Leaving, Link, Ready, Report, Start, Stop, Told, open_control_end
+from observability.merge import Snapshot
+
+ASKED_LIMIT = 2  # questions a worker may owe answers to: one that is stuck is not asked again and again
+
+
+class Worker:
+    """A process that serves, or that did. `ready` holds what it said first; an end before that is `Failed`."""
+
+    def __init__(self, slot: int, process: Process, link: Link[Report]) -> None:
+        self.slot = slot
+        self.pid = process.pid
+        self.began_at = monotonic()
+        self.ready: asyncio.Future[Ready | Failed] = asyncio.get_running_loop().create_future()
+        self.is_leaving = False
+        self.snapshot: Snapshot = []
+        self.told_at = 0.0  # when the snapshot came, 0 for never
+        self._process = process
+        self._link = link
+        self._asked_n = self._told_n = 0
+        self._told = asyncio.Event()
+        self.ended = asyncio.create_task(self._hear())  # its result is the exit status, negative for a signal
+
+    @property
+    def has_served(self) -> bool:
+        """Whether it was ever ready."""
+        return self.ready.done() and isinstance(self.ready.result(), Ready)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it answers requests, as far as is known here."""
+        return self.has_served and not self.is_leaving and not self.ended.done()
+
+    async def refresh(self, within_s: float) -> None:
+        """Get a snapshot taken after this call, or give up: the one before stays."""
+        if not self.has_served or self.ended.done():
+            return
+        if self._asked_n - self._told_n < ASKED_LIMIT:
+            self._asked_n += 1
+            self._link.send(Ask(self._asked_n))
+        wanted = self._asked_n
+        try:
+            async with asyncio.timeout(within_s):
+                while self._told_n < wanted and not self.ended.done():
+                    self._told.clear()
+                    await self._told.wait()
+        except TimeoutError:
+            return
+
+    def stop(self) -> None:
+        """Ask it to finish what is under way and end."""
+        self._link.send(Stop())
+
+    def kill(self) -> None:
+        """End it now."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def _hear(self) -> int:
+        while (report := await self._link.receive()) is not None:
+            match report:
+                case Ready() | Failed():
+                    self.ready.set_result(report)
+                case Leaving():
+                    self.is_leaving = True
+                case Told(number, snapshot):
+                    self.snapshot, self.told_at, self._told_n = snapshot, monotonic(), number
+                    self._told.set()
+        status = await self._process.wait()
+        self._link.close()
+        self._told.set()
+        if not self.ready.done():
+            self.ready.set_result(Failed(f"worker {self.slot} {describe_end(status)} before it was ready"))
+        return status
+
+
+async def start_worker(slot: int, launch: bytes, doors: Doors) -> Worker:
+    """Start a process afresh and tell it what to serve. It finds its code where this process finds its own."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        fds = [each.fileno() for each in doors.sockets()]
+        code = f"import sys; sys.path[:] = {sys.path!r}; from gateway.serving import main; main({theirs.fileno()})"
+        command = (sys.executable, "-P", "-c", code)
+        process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(), *fds))
+    link = await open_control_end(ours)
+    http_fds, grpc_fds = ([each.fileno() for each in sockets] for sockets in (doors.http, doors.grpc))
+    link.send(Start(launch, slot, http_fds, grpc_fds))
+    return Worker(slot, process, link)
+
+
+def describe_end(status: int) -> str:
+    """How a process ended, in words that follow its name."""
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"

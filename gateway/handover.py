@@ -1,0 +1,74 @@
+"""What the control process hands over to its workers: settings with the command line's say, and compiled routes.
+
+Documents stay behind, and so do those who parse them: a worker never imports pydantic.
+"""
+
+import io
+import pickle
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from gateway.config.compiled import CompiledRoute
+from gateway.execution.shadows import ShadowBounds
+from gateway.frontends.limits import Limits
+
+if TYPE_CHECKING:
+    from gateway.frontends.tls import TlsFiles
+
+
+class Launch(Struct, frozen=True):
+    """What a gateway is started with. Bounds are those of all its workers together.
+
+    `events` is a directory, or "-" for standard output; `state` holds keys that outlive the gateway. Without `tls` both
+    ports are plain.
+    """
+
+    routes: tuple[CompiledRoute, ...]
+    state: Path
+    events: str
+    host: str = "127.0.0.1"
+    limits: Limits = Limits()
+    shadows: ShadowBounds = ShadowBounds()
+    drain_s: float = 30.0
+    override_token: bytes = b""
+    tls: "TlsFiles | None" = None
+    workers_n: int = 1
+
+
+def divide(total: int, slot: int, workers_n: int, *, least: int = 0) -> int:
+    """The part of a bound that one worker has. All parts sum to `total`, unless `least` asks for more."""
+    whole, rest = divmod(total, workers_n)
+    return max(least, whole + (slot < rest))
+
+
+def shadows_of(bounds: ShadowBounds, slot: int, workers_n: int) -> ShadowBounds:
+    """One worker's part of the shadow pool."""
+    return ShadowBounds(
+        divide(bounds.calls, slot, workers_n, least=1),
+        divide(bounds.queue, slot, workers_n),
+        divide(bounds.bytes, slot, workers_n, least=1),
+    )
+
+
+def pack(launch: Launch) -> bytes:
+    """The launch as bytes for a process of this same version."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = {MappingProxyType: _unfrozen}
+    pickler.dump(launch)
+    return buffer.getvalue()
+
+
+def unpack(packed: bytes) -> Launch:
+    """What was packed. Only ever given what the control process wrote to its own child."""
+    launch = pickle.loads(packed)  # noqa: S301 - see above
+    assert isinstance(launch, Launch)
+    return launch
+
+
+def _unfrozen(view: MappingProxyType[Any, Any]) -> tuple[type[MappingProxyType[Any, Any]], tuple[dict[Any, Any]]]:
+    """A read-only view of a dictionary, which pickle does not know, as one of a copy."""
+    return MappingProxyType, (dict(view),)

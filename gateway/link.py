@@ -1,0 +1,116 @@
+"""What the control process and its workers say to each other: small framed messages over a pair of sockets.
+
+A worker is a process that serves. Orders go down, reports come up. A frame is its length, four bytes, big-endian, and a
+message in MessagePack. Neither side waits for the other but where it says so, and either may end at any moment.
+"""
+
+import asyncio
+import socket
+from typing import Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from observability.merge import Snapshot
+
+LENGTH = 4
+FRAME_LIMIT = 1 << 30  # bytes; what a configuration compiles to takes some kilobytes a route
+
+
+class Start(Struct, frozen=True, tag="start"):
+    """The first order. `launch` is packed by gateway/handover.py; descriptors are of all workers' sockets, by slot."""
+
+    launch: bytes
+    slot: int
+    http_fds: list[int]
+    grpc_fds: list[int]
+
+
+class Ask(Struct, frozen=True, tag="ask"):
+    """Take a snapshot of the metrics and tell it under this number."""
+
+    number: int
+
+
+class Stop(Struct, frozen=True, tag="stop"):
+    """Finish what is under way and end. Saying it twice changes nothing."""
+
+
+class Ready(Struct, frozen=True, tag="ready"):
+    """The worker answers requests. `quarantined` are routes that it cannot serve, with the reason."""
+
+    served: list[str]
+    quarantined: dict[str, str]
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """The worker cannot start, and ends."""
+
+    reason: str
+
+
+class Leaving(Struct, frozen=True, tag="leaving"):
+    """The worker has begun to stop, whoever asked it to."""
+
+
+class Told(Struct, frozen=True, tag="told"):
+    """The answer to `Ask`."""
+
+    number: int
+    snapshot: Snapshot
+
+
+Order = Start | Ask | Stop
+Report = Ready | Failed | Leaving | Told
+Heard = TypeVar("Heard")
+
+
+class Link(Generic[Heard]):
+    """One end. `Heard` is what the other end says."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, decoder: msgspec.msgpack.Decoder[Heard]
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = decoder
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def send(self, message: Order | Report) -> None:
+        """Hand a message over without waiting; to an end that has gone it goes nowhere.
+
+        What a stuck reader does not take is kept here, so whoever asks again and again must bound it.
+        """
+        if not self._writer.is_closing():
+            content = self._encoder.encode(message)
+            self._writer.write(len(content).to_bytes(LENGTH) + content)
+
+    async def receive(self) -> Heard | None:
+        """The next message, None once the other end has gone."""
+        try:
+            length = int.from_bytes(await self._reader.readexactly(LENGTH))
+            if length > FRAME_LIMIT:
+                return None
+            return self._decoder.decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    async def flush(self) -> None:
+        """Wait until the other end has taken what was sent, or has gone."""
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            return
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def open_control_end(pair: socket.socket) -> Link[Report]:
+    """The control process's end of a worker's pair."""
+    return Link(*await asyncio.open_unix_connection(sock=pair), msgspec.msgpack.Decoder(Report))
+
+
+async def open_worker_end(pair: socket.socket) -> Link[Order]:
+    """The worker's end."""
+    return Link(*await asyncio.open_unix_connection(sock=pair), msgspec.msgpack.Decoder(Order))
