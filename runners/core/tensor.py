@@ -3,7 +3,7 @@
 Source: Open Inference Protocol, required API, tensor data types; BF16 from Triton's dialect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Parameter = str | int | float | bool
 NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 NO_CONTEXT: Mapping[str, str] = MappingProxyType({})
+_BYTES_OBJECT = 33  # what CPython spends on a bytes object beside its content
 
 
 class Datatype(Struct, frozen=True):
@@ -114,3 +115,14 @@ def rows_of(request: InferenceRequest) -> int:
     """How many predictions a request asks for: the first dimension of its first input, 1 for a scalar."""
     shape = request.inputs[0].array.shape if request.inputs else ()
     return shape[0] if shape else 1
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """The memory that tensors hold, in bytes; texts count with their objects, not as the pointers to them alone."""
+    return sum([_bytes_of(tensor.array) for tensor in tensors])
+
+
+def _bytes_of(array: NDArray[Any]) -> int:
+    if not array.dtype.hasobject:
+        return array.nbytes
+    return array.nbytes + _BYTES_OBJECT * array.size + sum(map(len, array.ravel().tolist()))
