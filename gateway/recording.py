@@ -46,8 +46,9 @@ class Recorder:
         """Record one shadow call, made or dropped."""
         try:
             event = _shadow_event(result)
-            self._log.offer(event)
+            # First of all, so that made, dropped and pending add up to those due even when the rest breaks.
             result.call.routed.route.meter.record_shadow(event)
+            self._log.offer(event)
             if result.call.arrival.trace is not None:
                 self._tracing.finish_shadow(result.call.arrival.trace, event)
         except Exception:

@@ -25,6 +25,7 @@ class Service:
     def __init__(self, router: Router, shadows: ShadowPool) -> None:
         self._router = router
         self._shadows = shadows
+        self._idle = shadows.idle
 
     def route(self, request: InferenceRequest, arrival: Arrival) -> Routed:
         """Decide: which route, what may be known of the request, which plan. Raises GatewayError or NotReady."""
@@ -39,8 +40,12 @@ class Service:
         return Routed(request, route, facts, decision, deadline_at, may_fall_back)
 
     async def answer(self, routed: Routed, arrival: Arrival) -> Outcome:
-        """Do it. Shadows begin once the answer is in hand, so that they can neither delay nor alter it."""
-        outcome = await execute(routed)
+        """Do it. Shadows begin in an idle moment after the answer, so that they can neither delay nor alter it."""
+        self._idle.begin()
+        try:
+            outcome = await execute(routed)
+        finally:
+            self._idle.end()
         if routed.decision.shadows and not outcome.blames_caller:
             self._shadows.offer(routed, outcome, arrival)
         return outcome

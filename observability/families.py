@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from observability.meter import BOUNDS_S, Histogram, RouteCells, Tally, VersionCells
+from observability.meter import BOUNDS_S, ArmCells, Histogram, RouteCells, Tally, VersionCells
 
 Routes = Sequence[tuple[str, RouteCells]]
 Sample = tuple[tuple[str, ...], float]
@@ -106,6 +106,28 @@ def _collect_arms(routes: Routes) -> Iterator[Metric]:
         "cause",
         [(route, arm, cells.fallbacks) for route, arm, cells in arms],
     )
+    yield from _collect_shadows(arms)
+    yield gauge(
+        "turnout_arm_degraded",
+        "1 when an arm runs on another execution provider than the one preferred.",
+        ("route", "arm", "provider"),
+        [((route, arm, cells.provider), int(cells.degraded)) for route, arm, cells in arms if cells.provider],
+    )
+
+
+def _collect_shadows(arms: Sequence[tuple[str, str, ArmCells]]) -> Iterator[Metric]:
+    yield counter(
+        "turnout_shadow_due",
+        "Shadow calls that were due: requests for which the arm was drawn, once there was an answer.",
+        ("route", "arm"),
+        [((route, arm), cells.shadows_due_n) for route, arm, cells in arms if cells.shadows_due_n],
+    )
+    yield gauge(
+        "turnout_shadow_pending",
+        "Shadow calls that were due and are neither over nor dropped yet.",
+        ("route", "arm"),
+        [((route, arm), cells.shadows_pending_n) for route, arm, cells in arms if cells.shadows_due_n],
+    )
     yield _tallies(
         "turnout_shadow_calls",
         "Shadow calls, by what they came to.",
@@ -117,12 +139,6 @@ def _collect_arms(routes: Routes) -> Iterator[Metric]:
         "Shadow calls that were due and not made.",
         "reason",
         [(route, arm, cells.shadow_drops) for route, arm, cells in arms],
-    )
-    yield gauge(
-        "turnout_arm_degraded",
-        "1 when an arm runs on another execution provider than the one preferred.",
-        ("route", "arm", "provider"),
-        [((route, arm, cells.provider), int(cells.degraded)) for route, arm, cells in arms if cells.provider],
     )
 
 

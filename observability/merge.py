@@ -15,6 +15,7 @@ GAUGES: dict[str, Callable[[float, float], float]] = {
     "turnout_events_waiting": float.__add__,
     "turnout_inflight_requests": float.__add__,
     "turnout_revision": min,  # a revision is live once everybody has it
+    "turnout_shadow_pending": float.__add__,
     "turnout_uptime_seconds": min,  # falls when a process is replaced, as it would if there were but one
 }
 LASTING = frozenset({"counter", "histogram"})  # what a process leaves behind when it ends

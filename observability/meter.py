@@ -66,13 +66,18 @@ class VersionCells:
 class ArmCells:
     """What is counted per arm, whatever its version. `provider` is "" until someone says what the arm runs on."""
 
-    __slots__ = ("assignments", "degraded", "fallbacks", "provider", "shadow_drops", "shadows")
+    __slots__ = (
+        *("assignments", "degraded", "fallbacks", "provider"),
+        *("shadow_drops", "shadows", "shadows_due_n", "shadows_pending_n"),
+    )
 
     def __init__(self) -> None:
         self.assignments: Tally = defaultdict(int)  # by reason
         self.fallbacks: Tally = defaultdict(int)  # by cause
         self.shadows: Tally = defaultdict(int)  # by outcome
         self.shadow_drops: Tally = defaultdict(int)  # by reason
+        self.shadows_due_n = 0
+        self.shadows_pending_n = 0
         self.provider = ""
         self.degraded = False
 
@@ -129,9 +134,16 @@ class RouteMeter:
         if len(calls) > 1:
             self._count_fallbacks(calls)
 
+    def begin_shadow(self, arm: str) -> None:
+        """A shadow call to this arm is due; `record_shadow` will be called for it exactly once."""
+        cells = self._arms.get(arm, self._no_arm)
+        cells.shadows_due_n += 1
+        cells.shadows_pending_n += 1
+
     def record_shadow(self, event: ShadowEvent) -> None:
         """Count one shadow call, or why there was none."""
         arm = self._arms.get(event.arm, self._no_arm)
+        arm.shadows_pending_n -= 1
         if event.call is None:
             arm.shadow_drops[event.dropped] += 1
         else:

@@ -1,26 +1,37 @@
-"""The shadow pool: calls that no client waits for, under bounds that no client can feel."""
+"""The shadow pool: calls that no client waits for, made in idle moments, under bounds that no client can feel.
+
+Every call that is due ends in exactly one report, made or dropped. Until then it waits or is under way.
+"""
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from msgspec import Struct
 
 from gateway.arrival import Arrival
-from gateway.comparing.tensors import agreement
+from gateway.comparing.comparer import NOT_COMPARED, Comparer
+from gateway.execution.idle import Idle
 from gateway.execution.outcome import CallRole, Observation, Outcome, Routed
 from gateway.routing.table import BoundArm
 from runners.core.errors import RunnerError
-from runners.core.tensor import InferenceResponse
+from runners.core.runner import Endpoint
+from runners.core.tensor import InferenceResponse, bytes_of
 
 LOG = logging.getLogger("turnout.shadows")
 MATCH_AT = 1.0  # a shadow matches when every element agrees
+PATIENCE = 2.0  # a call waits for an idle moment for so many times its request's budget, counted from the arrival
 
 
 class ShadowBounds(Struct, frozen=True):
-    """How much the pool may hold: calls under way, calls waiting, and bytes of tensors kept for both."""
+    """How much the pool may hold: calls under way, calls waiting, and bytes of tensors kept for both.
+
+    A shadow's own answer counts from when it is there until it is compared. Nobody knows its size before, so it may go
+    over `bytes`; until it is gone nothing more is taken or started.
+    """
 
     calls: int = 4
     queue: int = 256
@@ -35,6 +46,16 @@ class ShadowCall(Struct, frozen=True):
     outcome: Outcome
     arrival: Arrival
     size: int
+
+    @property
+    def budget_s(self) -> float:
+        """How long the request might take, and so its shadow, from when that starts."""
+        return self.routed.deadline_at - self.arrival.started_at
+
+    @property
+    def expires_at(self) -> float:
+        """When it is too late to start, on the monotonic clock."""
+        return self.arrival.started_at + PATIENCE * self.budget_s
 
 
 class ShadowResult(Struct, frozen=True):
@@ -51,78 +72,124 @@ class ShadowPool:
     """Makes shadow calls once their answer is in hand. Everything it does not do is reported with the reason."""
 
     def __init__(self, report: Callable[[ShadowResult], None], bounds: ShadowBounds | None = None) -> None:
+        self.idle = Idle(self._start_one)
         self._report = report
         self._bounds = bounds or ShadowBounds()
+        self._comparer = Comparer()
         self._waiting: deque[ShadowCall] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[ShadowResult]] = set()
         self._held_bytes = 0
+        self._expiry: asyncio.TimerHandle | None = None  # set while anything waits
         self._is_open = True
+
+    @property
+    def pending_n(self) -> int:
+        """Calls that were due and are not reported yet."""
+        return len(self._waiting) + len(self._under_way)
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held_bytes
 
     def offer(self, routed: Routed, outcome: Outcome, arrival: Arrival) -> None:
         """Take a shadow call for each arm the decision drew, or report why not. Never waits, never raises."""
         size = _bytes_of(routed, outcome)
         for arm in routed.decision.shadows:
             call = ShadowCall(routed.route.arms[arm.index], routed, outcome, arrival, size)
+            routed.route.meter.begin_shadow(arm.name)
             reason = self._refusal(call)
             if reason:
-                self._finish(ShadowResult(call, "dropped", dropped=reason))
+                self._finish(_dropped(call, reason))
             else:
                 self._held_bytes += size
-                self._start_or_queue(call)
+                self._waiting.append(call)
+                self._expire_in_time(call)
+        self._ask_for_a_moment()
 
     async def close(self, grace_s: float) -> None:
         """Drop what waits, give what runs `grace_s` seconds, then cancel it."""
         self._is_open = False
         while self._waiting:
             self._drop(self._waiting.popleft(), "shutdown")
+        if self._expiry:
+            self._expiry.cancel()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=grace_s)
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._comparer.close()
 
     def _refusal(self, call: ShadowCall) -> str:
         if not self._is_open:
             return "shutdown"
-        if not (call.bound.background or call.bound.endpoint).ready():
+        if not _endpoint(call).ready():
             return "not_ready"
         if self._held_bytes + call.size > self._bounds.bytes:
             return "bytes"
-        if len(self._under_way) >= self._bounds.calls and len(self._waiting) >= self._bounds.queue:
-            return "queue"
-        return ""
+        return "" if self._has_room() else "queue"
 
-    def _start_or_queue(self, call: ShadowCall) -> None:
-        if len(self._under_way) >= self._bounds.calls:
-            self._waiting.append(call)
-            return
-        task = asyncio.get_running_loop().create_task(self._run(call))
-        self._under_way.add(task)
-        task.add_done_callback(self._settle)
+    def _has_room(self) -> bool:
+        """Whether one more may wait. What could start at once in an idle moment does not count as waiting."""
+        return self.pending_n < self._bounds.queue + self._bounds.calls
 
-    def _settle(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        while self._waiting and len(self._under_way) < self._bounds.calls:
+    def _can_start(self) -> bool:
+        is_over = self._held_bytes > self._bounds.bytes  # for as long as a large answer is compared
+        return len(self._under_way) < self._bounds.calls and not (is_over and self._under_way)
+
+    def _ask_for_a_moment(self) -> None:
+        if self._waiting and self._can_start():
+            self.idle.want()
+
+    def _start_one(self) -> None:
+        """Start the call that has waited longest. Only one in each idle moment: clients may have come meanwhile."""
+        while self._waiting and self._can_start():
             call = self._waiting.popleft()
-            if monotonic() - call.arrival.started_at > _budget_s(call) * 2:
+            if monotonic() > call.expires_at:
                 self._drop(call, "expired")
+            elif not _endpoint(call).ready():
+                self._drop(call, "not_ready")
             else:
-                self._start_or_queue(call)
+                task = asyncio.get_running_loop().create_task(self._observe(call))
+                self._under_way.add(task)
+                task.add_done_callback(partial(self._settle, call))
+                break
+        self._ask_for_a_moment()
 
-    async def _run(self, call: ShadowCall) -> None:
-        try:
-            self._finish(await _observe(call))
-        except asyncio.CancelledError:
-            self._finish(ShadowResult(call, "dropped", dropped="shutdown"))
-        except Exception:  # comparing or reporting broke: a shadow's trouble stays the shadow's
-            LOG.exception("shadow of arm %s", call.bound.arm.name)
+    def _settle(self, call: ShadowCall, task: "asyncio.Task[ShadowResult]") -> None:
+        self._under_way.discard(task)
+        self._held_bytes -= call.size
+        if task.cancelled():
+            self._finish(_dropped(call, "shutdown"))
+        elif (error := task.exception()) is not None:  # comparing broke: a shadow's trouble stays the shadow's
+            LOG.error("shadow of arm %s", call.bound.arm.name, exc_info=error)
             self._finish(ShadowResult(call, "failed"))
-        finally:
-            self._held_bytes -= call.size
+        else:
+            self._finish(task.result())
+        self._ask_for_a_moment()
+
+    def _expire_in_time(self, call: ShadowCall) -> None:
+        loop = asyncio.get_running_loop()
+        wait_s = max(0.0, call.expires_at - monotonic())
+        if self._expiry is None or self._expiry.when() > loop.time() + wait_s:
+            if self._expiry:
+                self._expiry.cancel()
+            self._expiry = loop.call_later(wait_s, self._expire)
+
+    def _expire(self) -> None:
+        """Drop what no idle moment came for in time."""
+        self._expiry = None
+        now, waiting = monotonic(), self._waiting
+        self._waiting = deque(call for call in waiting if call.expires_at > now)
+        for call in waiting:
+            if call.expires_at <= now:
+                self._drop(call, "expired")
+        if self._waiting:
+            self._expire_in_time(min(self._waiting, key=lambda call: call.expires_at))
 
     def _drop(self, call: ShadowCall, reason: str) -> None:
         self._held_bytes -= call.size
-        self._finish(ShadowResult(call, "dropped", dropped=reason))
+        self._finish(_dropped(call, reason))
 
     def _finish(self, result: ShadowResult) -> None:
         try:
@@ -130,35 +197,44 @@ class ShadowPool:
         except Exception:
             LOG.exception("a shadow call could not be recorded")
 
+    async def _observe(self, call: ShadowCall) -> ShadowResult:
+        """Call the shadow arm under a budget of its own, as long as the request's, and compare."""
+        started_at = monotonic()
+        try:
+            response = await _endpoint(call).infer(call.routed.request, deadline_at=started_at + call.budget_s)
+        except RunnerError as error:
+            seen = Observation(call.bound, CallRole.SHADOW, error.code, started_at, monotonic() - started_at)
+            return ShadowResult(call, "failed", observation=seen)
+        seen = Observation(call.bound, CallRole.SHADOW, "", started_at, monotonic() - started_at)
+        alike = await self._compare(call, response)
+        return ShadowResult(call, _verdict(alike), agreement=alike, observation=seen)
 
-async def _observe(call: ShadowCall) -> ShadowResult:
-    """Call the shadow arm under a budget of its own, as long as the request's, and compare."""
-    endpoint = call.bound.background or call.bound.endpoint
-    started_at = monotonic()
-    cause, alike = "", -1.0
-    try:
-        response = await endpoint.infer(call.routed.request, deadline_at=started_at + _budget_s(call))
-    except RunnerError as error:
-        cause = error.code
-    else:
+    async def _compare(self, call: ShadowCall, response: InferenceResponse) -> float:
         served = call.outcome.answer
-        alike = agreement(served, response) if isinstance(served, InferenceResponse) else -1.0
-    seen = Observation(call.bound, CallRole.SHADOW, cause, started_at, monotonic() - started_at)
-    return ShadowResult(call, _verdict(cause, alike), agreement=alike, observation=seen)
+        if not isinstance(served, InferenceResponse):
+            return NOT_COMPARED  # nobody answered the client, so there is nothing to compare to
+        size = bytes_of(response.outputs)
+        self._held_bytes += size
+        try:
+            return await self._comparer.agreement(served, response, deadline_at=monotonic() + call.budget_s)
+        finally:
+            self._held_bytes -= size
 
 
-def _verdict(cause: str, alike: float) -> str:
-    if cause:
-        return "failed"
-    if alike < 0:
-        return "uncompared"  # nobody answered the client, so there is nothing to compare to
+def _endpoint(call: ShadowCall) -> Endpoint:
+    return call.bound.background or call.bound.endpoint
+
+
+def _dropped(call: ShadowCall, reason: str) -> ShadowResult:
+    return ShadowResult(call, "dropped", dropped=reason)
+
+
+def _verdict(alike: float) -> str:
+    if alike == NOT_COMPARED:
+        return "uncompared"
     return "match" if alike == MATCH_AT else "mismatch"
-
-
-def _budget_s(call: ShadowCall) -> float:
-    return call.routed.deadline_at - call.arrival.started_at
 
 
 def _bytes_of(routed: Routed, outcome: Outcome) -> int:
     answer = outcome.answer.outputs if isinstance(outcome.answer, InferenceResponse) else ()
-    return sum([tensor.array.nbytes for tensor in (*routed.request.inputs, *answer)])
+    return bytes_of((*routed.request.inputs, *answer))

@@ -56,6 +56,7 @@ class SilentMeter:
 
     def __init__(self) -> None:
         self.begun = 0
+        self.due: list[str] = []
         self.events: list[object] = []
 
     def begin(self) -> None:
@@ -65,6 +66,9 @@ class SilentMeter:
         self.events.append(event)
 
     record_shadow = record
+
+    def begin_shadow(self, arm: str) -> None:
+        self.due.append(arm)
 
     def forget(self) -> None:
         return

@@ -111,6 +111,16 @@ def test_assignments_fallbacks_and_shadows_have_their_counters(value, meter, req
     assert 1 == value("turnout_shadow_dropped_total", **FRAUD, arm="fraud-9", reason="queue")
 
 
+def test_shadow_calls_due_are_those_made_dropped_and_pending(value, meter, shadow_event):
+    """Whoever adds up the counters finds every shadow call, and none twice."""
+    for _ in range(4):
+        meter.begin_shadow("fraud-9")
+    meter.record_shadow(shadow_event(outcome="mismatch"))
+    meter.record_shadow(shadow_event(outcome="dropped", dropped="queue", call=None))
+    assert 4 == value("turnout_shadow_due_total", **FRAUD, arm="fraud-9")
+    assert 2 == value("turnout_shadow_pending", **FRAUD, arm="fraud-9")
+
+
 def test_an_arm_on_the_wrong_provider_stands_out(value, meter):
     """A model that runs on the CPU although a GPU was preferred can be alerted on."""
     meter.set_provider("fraud-7", "CPUExecutionProvider", degraded=False)

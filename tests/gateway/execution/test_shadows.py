@@ -1,12 +1,15 @@
 """Shadows: bounded, compared, and unable to touch an answer."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from gateway.execution.executor import execute
 from gateway.execution.shadows import ShadowBounds, ShadowPool
+from runners.core import thread
 from runners.core.errors import ExecutionFailed
 from runners.core.tensor import InferenceResponse, Tensor
 
@@ -151,3 +154,163 @@ async def test_a_large_answer_counts_towards_the_bound(bind, endpoints, route_re
     await offer(pool, route_request, bind(**SHADOWED), arrive)
 
     assert reports.outcomes() == ["bytes"]
+
+
+async def test_nothing_starts_while_a_client_waits(bind, endpoints, route_request, arrive, reports):
+    """A shadow waits for whoever still waits for an answer, and goes ahead when the last one has it."""
+    pool = ShadowPool(reports)
+    pool.idle.begin()
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (endpoints["new"].calls, pool.pending_n) == ([], 1)
+
+    pool.idle.end()
+    await reports.until(1)
+    assert reports.outcomes() == ["mismatch"]
+
+
+async def test_only_one_starts_in_an_idle_moment(bind, endpoints, route_request, arrive, reports):
+    """Whoever comes after the first shadow has begun does not find three more in the way."""
+    endpoints["new"].script = asyncio.Event()
+    pool = ShadowPool(reports)
+    for _ in range(4):
+        await offer(pool, route_request, bind(**SHADOWED), arrive)
+    while not endpoints["new"].calls:
+        await asyncio.sleep(0)
+    pool.idle.begin()
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert len(endpoints["new"].calls) == 1
+    endpoints["new"].script.set()
+    pool.idle.end()
+    await reports.until(4)
+
+
+async def test_what_no_idle_moment_comes_for_expires(bind, endpoints, route_request, arrive, reports):
+    """A gateway that is never idle keeps nothing for ever; nobody has to ask before it is dropped."""
+    pool = ShadowPool(reports)
+    pool.idle.begin()
+    for budget_s in (0.02, 0.01):  # the later one is the sooner to expire
+        routed = route_request(bind(**SHADOWED))
+        arrival = arrive()
+        pool.offer(replace(routed, deadline_at=arrival.started_at + budget_s), await execute(routed), arrival)
+    await reports.until(2)
+
+    assert [result.call.budget_s for result in reports] == pytest.approx([0.01, 0.02])
+    assert (reports.outcomes(), endpoints["new"].calls, pool.held_bytes) == (["expired"] * 2, [], 0)
+
+
+async def test_an_arm_that_breaks_while_its_calls_wait_is_not_called(bind, endpoints, route_request, arrive, reports):
+    pool = ShadowPool(reports)
+    pool.idle.begin()
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+    endpoints["new"].script = "not ready"
+    pool.idle.end()
+    await reports.until(1)
+
+    assert (reports.outcomes(), endpoints["new"].calls) == (["not_ready"], [])
+
+
+async def test_a_shadow_that_breaks_its_contract_is_one_that_failed(bind, endpoints, route_request, arrive, reports):
+    endpoints["new"].script = ValueError("not a RunnerError")
+    pool = ShadowPool(reports)
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+    await reports.until(1)
+
+    assert (reports.outcomes(), pool.pending_n, pool.held_bytes) == (["failed"], 0, 0)
+
+
+async def test_a_call_cancelled_before_its_first_step_is_reported(bind, route_request, arrive, reports):
+    """Stopping without any grace loses no call either."""
+    pool = ShadowPool(reports)
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+    while not pool._under_way:
+        await asyncio.sleep(0)
+    await pool.close(grace_s=0)
+
+    assert (len(reports), pool.pending_n, pool.held_bytes) == (1, 0, 0)
+
+
+async def test_a_shadows_own_answer_counts_until_it_is_compared(bind, endpoints, route_request, arrive, reports):
+    """Fifty megabytes that only the shadow returns keep others from starting, and are let go of."""
+    pool = ShadowPool(reports, ShadowBounds(bytes=1_000_000))
+    held: list[int] = []
+    compared = asyncio.Event()
+
+    async def answer(request, /, *, deadline_at):
+        return InferenceResponse((Tensor("y", "UINT8", np.zeros(50_000_000, np.uint8)),))
+
+    async def compare(*answers, deadline_at):
+        held.append(pool.held_bytes)
+        await compared.wait()
+        return 0.0
+
+    endpoints["new"].infer = answer
+    pool._comparer.agreement = compare
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+    while not held:
+        await asyncio.sleep(0)
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+    assert (held, reports.outcomes()) == ([50_000_020], ["bytes"])
+
+    compared.set()
+    await reports.until(2)
+    assert pool.held_bytes == 0
+
+
+async def test_texts_count_with_what_they_hold(bind, endpoints, route_request, arrive, reports):
+    """An array of texts is pointers; what they point at is what fills the memory."""
+
+    async def answer(request, /, *, deadline_at):
+        return InferenceResponse((Tensor("y", "BYTES", np.array([b"x" * 1_000_000], object)),))
+
+    endpoints["old"].infer = answer
+    pool = ShadowPool(reports, ShadowBounds(bytes=1_000_000))
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+
+    assert reports.outcomes() == ["bytes"]
+
+
+async def test_a_shadow_that_does_not_end_is_not_called_until_it_has(
+    bind, endpoints, route_request, arrive, reports, monkeypatch
+):
+    """A run that ignores being told to stop: its calls are dropped at once, and made again when its thread is free."""
+    monkeypatch.setattr(thread, "STUCK_AFTER_S", 0.0)
+    stuck = StuckEndpoint()
+    endpoints["new"].ready, endpoints["new"].infer = stuck.ready, stuck.infer
+    pool, route = ShadowPool(reports), bind(**SHADOWED)
+    routed = route_request(route, budget_s=0.05)
+    pool.offer(routed, await execute(routed), arrive())
+    await reports.until(1)
+    while stuck.ready():
+        await asyncio.sleep(0.001)
+    await offer(pool, route_request, route, arrive)
+    assert (reports[0].observation.cause, reports.outcomes()) == ("timeout", ["failed", "not_ready"])
+
+    stuck.free.set()
+    while not stuck.ready():
+        await asyncio.sleep(0.001)
+    await offer(pool, route_request, route, arrive)
+    await reports.until(3)
+    assert reports.outcomes()[-1] == "match"
+    await stuck.thread.close()
+
+
+class StuckEndpoint:
+    """Answers like the baseline, from a thread of its own, once `free` is set; being told to stop changes nothing."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.thread = thread.ModelThread("stuck")
+
+    def ready(self) -> bool:
+        return not self.thread.is_stuck()
+
+    async def infer(self, request, /, *, deadline_at: float) -> InferenceResponse:
+        return await self.thread.run(self._run, lambda: None, deadline_at=deadline_at)
+
+    def _run(self) -> InferenceResponse:
+        self.free.wait(60)
+        return InferenceResponse((Tensor("y", "FP32", np.full((1, 1), 1, np.float32)),))
