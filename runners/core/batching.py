@@ -10,14 +10,13 @@ The batcher lives on the event loop; what an engine is, a thread, a GPU or a soc
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from runners.core.batch import Batch, Call, Outputs, Ran, RowsLost
+from runners.core.batch import Batch, Call, Ran, RowsLost
 from runners.core.batch_counts import BatchCounts
 from runners.core.errors import DeadlineExceeded, NotReady, Overloaded, RunnerError
 from runners.core.tensor import InferenceRequest, InferenceResponse
@@ -28,8 +27,6 @@ WAITING_N = 512  # calls waiting or under way; with batches of 64, what eight ru
 # A run that a caller's deadline meets is called overdue when it took ten times as long as any before it.
 OVERDUE_TIMES = 10
 OVERDUE_S = 0.1
-# Answers given in one turn of the event loop: between turns the next run is begun and new requests are read.
-_ANSWERS_A_TURN_N = 8
 
 
 class Limits(Struct, frozen=True):
@@ -215,18 +212,7 @@ class Batcher:
         elif self._waiting:
             self._schedule()
         if ran is not None:
-            self._answer(batch, ran.calls, ran.outputs)
-
-    def _answer(self, batch: Batch, calls: Sequence[Call], outputs: Sequence[Outputs]) -> None:
-        """Hand out some answers now and the others in the next turn."""
-        now_n = _ANSWERS_A_TURN_N
-        for call, mine in zip(calls[:now_n], outputs[:now_n], strict=True):
-            if not call.future.done():
-                call.future.set_result(
-                    InferenceResponse(mine, batch_rows=batch.rows_n, queued_s=batch.started_at - call.entered_at)
-                )
-        if len(calls) > now_n:
-            self._loop.call_soon(partial(self._answer, batch, calls[now_n:], outputs[now_n:]))
+            _answer(batch, ran)
 
     def _settle(self, batch: Batch, error: BaseException) -> None:
         """A run has failed: tell its only caller, or find out whose fault it was by running halves."""
@@ -280,6 +266,13 @@ class Batcher:
     def _forget(self, call: Call) -> None:
         del self._waiting[call]
         self._waiting_rows_n -= call.rows_n
+
+
+def _answer(batch: Batch, ran: Ran) -> None:
+    rows_n, began_at = batch.rows_n, batch.started_at
+    for call, outputs in zip(ran.calls, ran.outputs, strict=True):
+        if not call.future.done():
+            call.future.set_result(InferenceResponse(outputs, rows_n, began_at - call.entered_at))
 
 
 def _copy(error: BaseException) -> BaseException:
