@@ -11,7 +11,7 @@ these figures and the processor time per request that run.py reports.
 
 import sys
 from asyncio import get_running_loop
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,9 @@ from gateway.arrival import Reply
 from gateway.execution.executor import execute
 from gateway.execution.shadows import ShadowPool, ShadowResult
 from gateway.frontends.grpc_codec import decode_request, encode_answer
+from gateway.frontends.http import HttpFrontend
 from gateway.frontends.http_codec import BinaryWish, decode_binary, decode_json, encode_binary, encode_json
-from gateway.frontends.http_protocol import ANSWER
+from gateway.frontends.http_exchange import Exchange
 from gateway.frontends.limits import DEFAULT_LIMITS
 from observability.export import CountedExport
 from observability.propagation import SAMPLED, Trace
@@ -186,7 +187,7 @@ def background_steps(stage: Stage) -> Iterator[Step]:
 async def whole_steps(stage: Stage) -> AsyncIterator[Step]:
     run = open_model(stage.workload.models[BASELINE])
     for protocol, binary in (("HTTP JSON", False), ("HTTP binary", True)):
-        floor, gateway = asking(HttpFloor(run), stage, binary=binary), asking(stage.http, stage, binary=binary)
+        floor, gateway = asking_floor(HttpFloor(run), stage, binary=binary), asking(stage.http, stage, binary=binary)
         yield Step("" if binary else "whole", f"{protocol}, floor", await time_async(floor))
         yield Step("", f"{protocol}, gateway", await time_async(gateway))
     message, call = ModelInferRequest.FromString(stage.body("grpc")), Call()
@@ -198,19 +199,9 @@ async def whole_steps(stage: Stage) -> AsyncIterator[Step]:
     yield Step("", "a shadow call, with its thread and its event", await time_async(shadowing(stage)))
 
 
-def asking(app: Callable[..., Awaitable[None]], stage: Stage, *, binary: bool) -> AsyncCall:
-    """A request to an ASGI application, as uvicorn would hand it over."""
-    headers = dict(HEADERS)
-    if binary:
-        headers[b"inference-header-content-length"] = b"%d" % stage.workload.json_length
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": f"/v2/models/{UNDECIDED}/infer",
-        "headers": list(headers.items()),
-        "client": PEER,
-        "extensions": {ANSWER: lambda _lines, _body: True},
-    }
+def asking_floor(floor: HttpFloor, stage: Stage, *, binary: bool) -> AsyncCall:
+    """A request to the floor, as uvicorn would hand it over."""
+    scope = {"path": f"/v2/models/{UNDECIDED}/infer", "headers": list(_headers(stage, binary=binary).items())}
     message = {"type": "http.request", "body": stage.body("binary" if binary else "json"), "more_body": False}
 
     async def receive() -> dict[str, Any]:
@@ -219,7 +210,35 @@ def asking(app: Callable[..., Awaitable[None]], stage: Stage, *, binary: bool) -
     async def send(_message: dict[str, Any]) -> None:
         return
 
-    return lambda: app(scope, receive, send)
+    return lambda: floor(scope, receive, send)
+
+
+def asking(frontend: HttpFrontend, stage: Stage, *, binary: bool) -> AsyncCall:
+    """A request to the frontend, as a connection would hand it over."""
+    headers, body = _headers(stage, binary=binary), stage.body("binary" if binary else "json")
+
+    def ask() -> Awaitable[None]:
+        exchange = Exchange(Nobody(), PEER[0])
+        exchange.method, exchange.path = "POST", f"/v2/models/{UNDECIDED}/infer"
+        exchange.headers.update(headers)
+        exchange.feed(body)
+        exchange.finish()
+        return frontend(exchange)
+
+    return ask
+
+
+class Nobody:
+    """The way to a client that takes everything."""
+
+    def write(self, data: bytes) -> None: ...
+    def want_more(self, held_n: int) -> None: ...
+    def write_answer(self, exchange: Exchange, status: int, lines: bytes, body: bytes) -> None: ...
+
+
+def _headers(stage: Stage, *, binary: bool) -> dict[bytes, bytes]:
+    length = {b"inference-header-content-length": b"%d" % stage.workload.json_length} if binary else {}
+    return HEADERS | length
 
 
 def shadowing(stage: Stage) -> AsyncCall:

@@ -42,6 +42,10 @@ class Recorder:
             self.failed_n += 1
             LOG.exception("a request could not be recorded")
 
+    def refuse(self, protocol: str, code: str) -> None:
+        """Count what was refused before it was a request: the bytes were none, or came too late, or one too many."""
+        self._metrics.refuse(protocol, code)
+
     def record_shadow(self, result: ShadowResult) -> None:
         """Record one shadow call, made or dropped."""
         try:

@@ -13,7 +13,7 @@ from gateway.control.doors import Doors, open_doors
 from gateway.control.scrape import Scrape
 from gateway.control.worker import start_worker
 from gateway.event_log import open_event_log
-from gateway.frontends.http_server import HttpServer
+from gateway.frontends.asgi_server import AsgiServer
 from gateway.handover import Launch, pack
 from gateway.link import Ready
 from observability.metrics import metrics_app
@@ -44,7 +44,7 @@ async def control(launch: Launch, ports: Ports) -> int:
     packed = pack(launch)
     crew = Crew(launch.workers_n, lambda slot: start_worker(slot, packed, doors), log.offer)
     scrape = Scrape(crew, log.counts)
-    scraped = HttpServer(metrics_app(scrape.gather), launch.host, ports.metrics, "metrics")
+    scraped = AsgiServer(metrics_app(scrape.gather), launch.host, ports.metrics, "metrics")
     stopped = _stop_signal(crew)
     try:
         await scraped.start()

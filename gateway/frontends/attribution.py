@@ -31,7 +31,6 @@ class Attribution(Struct, frozen=True):
     route: BoundRoute
     plan: Plan
     answered: BoundArm
-    http_headers: tuple[tuple[bytes, bytes], ...]
     head_lines: bytes
     json_head: bytes
     grpc_metadata: tuple[tuple[str, str], ...]
@@ -77,7 +76,6 @@ def attribute(route: BoundRoute, plan: Plan, answered: BoundArm, fallback_cause:
         route=route,
         plan=plan,
         answered=answered,
-        http_headers=tuple([(name.encode(), value.encode()) for name, value in lines]),
         head_lines="".join([f"{name}: {value}\r\n" for name, value in lines]).encode(),
         json_head=opening[:-1],
         grpc_metadata=tuple(lines),

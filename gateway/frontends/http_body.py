@@ -3,20 +3,15 @@
 import asyncio
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from gateway.errors import Malformed, TooLarge, UnsupportedEncoding
-from gateway.frontends.asgi import Receive
+from gateway.frontends.http_exchange import Exchange
 from gateway.frontends.limits import Limits
 from runners.core.errors import DeadlineExceeded
 
 SLICE_BYTES = 1 << 20  # unpacked at a time, so that a large body does not hold up the loop for longer than a few ms
 WINDOWS = {b"gzip": 31, b"deflate": 15}  # zlib's window bits: a gzip or a zlib container
 LENGTH_DIGITS = 18
-
-
-class ClientGone(Exception):
-    """The caller hung up before the request was complete."""
 
 
 def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:
@@ -30,33 +25,20 @@ def check_length(headers: Mapping[bytes, bytes], limit: int) -> None:
         raise too_large(limit)
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Limits) -> bytes | bytearray:
-    """The whole body, unpacked. Raises TooLarge, Malformed, UnsupportedEncoding, DeadlineExceeded or ClientGone."""
-    check_length(headers, limits.body_bytes)
-    return await read_rest(await receive(), receive, headers, limits)
-
-
-async def read_rest(
-    message: Mapping[str, Any], receive: Receive, headers: Mapping[bytes, bytes], limits: Limits
-) -> bytes | bytearray:
-    """The body that begins with `message`."""
-    unpacker = _unpacker(headers.get(b"content-encoding", b""))
+async def read_body(exchange: Exchange, limits: Limits) -> bytes | bytearray:
+    """The whole body, unpacked. Raises TooLarge, Malformed, UnsupportedEncoding or DeadlineExceeded."""
+    check_length(exchange.headers, limits.body_bytes)
+    unpacker = _unpacker(exchange.headers.get(b"content-encoding", b""))
     whole = bytearray()
     try:
         async with asyncio.timeout(limits.body_s):
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                piece = message.get("body", b"")
+            while piece := await exchange.read():
                 if unpacker is None:
                     _add(whole, piece, limits.body_bytes)
-                else:
-                    for part in unpacker.feed(piece):
-                        _add(whole, part, limits.body_bytes)
-                        await asyncio.sleep(0)
-                if not message.get("more_body", False):
-                    break
-                message = await receive()
+                    continue
+                for part in unpacker.feed(piece):
+                    _add(whole, part, limits.body_bytes)
+                    await asyncio.sleep(0)
     except TimeoutError:
         raise DeadlineExceeded(f"the body did not arrive within {limits.body_s:g} s") from None
     if unpacker is not None:

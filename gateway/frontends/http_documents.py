@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 from msgspec import Struct, json
 
 from gateway.errors import Malformed, MethodNotAllowed, NotImplementedHere, UnknownModel
-from gateway.frontends.asgi import CLOSE, JSON_TYPE, Receive, Scope, Send, send_bytes, send_refusal
 from gateway.frontends.discovery import NAME_SHOWN, Discovery
-from gateway.frontends.http_body import ClientGone, read_body
+from gateway.frontends.http_body import read_body
+from gateway.frontends.http_exchange import JSON_LINE, LENGTH_LINE, Exchange
 from gateway.frontends.limits import Limits
 from gateway.frontends.status import refusal_of
 from runners.core.errors import NotReady
@@ -51,24 +51,17 @@ class HttpDocuments:
             ("v2", "repository", "index"): Page(WRITE, self._index),
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # lifespan, which has nothing to say here
-            return
-        is_unread = scope["method"] not in READ
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request."""
         try:
-            page = self._page(tuple(scope["path"].strip("/").split("/")), scope["method"])
-            body = await read_body(receive, dict(scope["headers"]), self._limits)
-            is_unread = False
-            answer = json.encode(page.answer(body))
-        except ClientGone:
-            return
+            page = self._page(tuple(exchange.path.strip("/").split("/")), exchange.method)
+            answer = json.encode(page.answer(await read_body(exchange, self._limits)))
         except Exception as error:  # noqa: BLE001 - refusal_of logs what nobody meant to raise
-            headers = [CLOSE] if is_unread else []
-            if isinstance(error, MethodNotAllowed):
-                headers.append((b"allow", ", ".join(error.verbs).encode()))
-            await send_refusal(send, refusal_of(error), *headers)
+            verbs = error.verbs if isinstance(error, MethodNotAllowed) else ()
+            allow = f"allow: {', '.join(verbs)}\r\n".encode() if verbs else b""
+            exchange.refuse(refusal_of(error), allow)
         else:
-            await send_bytes(send, 200, answer, JSON_TYPE)
+            exchange.reply(200, JSON_LINE + LENGTH_LINE % len(answer), answer)
 
     def _page(self, parts: tuple[str, ...], verb: str) -> Page:
         """What stands at the path of these parts. Raises UnknownModel, NotImplementedHere or MethodNotAllowed."""

@@ -1,72 +1,89 @@
-"""The HTTP server: uvicorn inside a loop that already runs, on a socket of our own, without signal handlers."""
+"""The HTTP server: listens, keeps the time that answers bear, looks after its connections, and takes leave of them."""
 
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
+from email.utils import formatdate
 
-import uvicorn
-
-from gateway.frontends.asgi import App
 from gateway.frontends.binding import BACKLOG, bind
-from gateway.frontends.http_protocol import HEAD_S, WRITE_S, HttpProtocol
+from gateway.frontends.http_connection import HEAD_S, WRITE_S, App, Connection, Hall
 
-KEEP_ALIVE_S = 75  # longer than common proxies keep an idle connection, so that they are the ones to close it
 SWEEP_S = 1.0
 LAST_WORDS_S = 1.0  # for requests cut off at the end of a drain to be answered and recorded
+
+
+def _ignore(_code: str) -> None:
+    return
 
 
 class HttpServer:
     """Listens from `start` to `stop`."""
 
     def __init__(
-        self, app: App, host: str, port: int, what: str = "HTTP", *, tls: ssl.SSLContext | None = None
+        self,
+        app: App,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        refused: Callable[[str], None] = _ignore,
     ) -> None:
-        """`port` 0 takes any that is free; `what` is named when the port cannot be had; without `tls` it is plain."""
+        """`port` 0 takes any that is free; without `tls` it is plain; `refused` counts what `app` never sees."""
         self._host = host
         self._wanted = port
-        self._what = what
         self._tls = tls
-        self._server = uvicorn.Server(_config(app))
-        self._socket: socket.socket | None = None
-        self._ticking: asyncio.Task[None] | None = None
+        self._hall = Hall(app, refused)
+        self._server: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
-        self._is_stopping = False
         self.port = 0  # the one it listens on, once started
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Everyone who is connected."""
+        return tuple(self._hall.connections)
 
     async def start(self, listening: socket.socket | None = None) -> None:
         """Listen, by default on a socket of its own: raises PortInUse, or OSError for an address that cannot be had."""
-        self._socket = listening or bind(self._host, self._wanted, self._what)
-        self.port = self._socket.getsockname()[1]
-        server = self._server
-        server.config.load()
-        server.lifespan = server.config.lifespan_class(server.config)
-        server.servers = [await self._accept(self._socket)]
-        server.started = True
-        self._ticking = asyncio.create_task(server.main_loop())
+        listening = listening or bind(self._host, self._wanted, "HTTP")
+        self.port = listening.getsockname()[1]
+        self._hall.set_date(formatdate(usegmt=True))
+        self._server = await self._accept(listening)
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def stop(self, drain_s: float) -> None:
         """Accept nothing new, give what is under way `drain_s` seconds, then cut it off with a 503."""
-        if self._socket is None or self._ticking is None or self._sweeping is None:
+        if self._server is None or self._sweeping is None:
             return
-        server = self._server
-        self._is_stopping = True
-        await _end(self._ticking)
-        server.config.timeout_graceful_shutdown = drain_s  # type: ignore[assignment]  # goes to asyncio.wait_for
-        await server.shutdown(sockets=[self._socket])
-        if server.server_state.tasks:
-            await asyncio.wait(server.server_state.tasks, timeout=LAST_WORDS_S)
-        await _end(self._sweeping)
-        for connection in list(server.server_state.connections):
+        self._server.close()
+        self._hall.is_closing = True
+        late = await self._drain(drain_s)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=LAST_WORDS_S)
+        self._sweeping.cancel()
+        await asyncio.gather(self._sweeping, return_exceptions=True)
+        for connection in self.connections:
             connection.transport.close()
-        self._socket = None
+        self._server = None
+
+    async def _drain(self, drain_s: float) -> set[asyncio.Task[None]]:
+        """Let everyone have the answers they are owed; those who are still owed some when time is up."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + drain_s
+        while True:  # again and again: a connection may have been accepted while the others were told
+            owed = {task for connection in self.connections if (task := connection.close_when_idle())}
+            left_s = until - loop.time()
+            if not owed or left_s <= 0:
+                return owed
+            await asyncio.wait(owed, timeout=min(left_s, SWEEP_S))
 
     async def _accept(self, listening: socket.socket) -> asyncio.Server:
-        """What uvicorn does at its start, but with bounds on how long TLS may take to begin and to end."""
-        server, loop = self._server, asyncio.get_running_loop()
+        loop, hall = asyncio.get_running_loop(), self._hall
 
-        def connect() -> HttpProtocol:
-            return HttpProtocol(server.config, server.server_state, server.lifespan.state, loop)
+        def connect() -> Connection:
+            return Connection(hall, loop)
 
         if self._tls is None:
             return await loop.create_server(connect, sock=listening, backlog=BACKLOG)
@@ -83,30 +100,6 @@ class HttpServer:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_S)
-            for connection in list(self._server.server_state.connections):
-                assert isinstance(connection, HttpProtocol)
+            self._hall.set_date(formatdate(usegmt=True))
+            for connection in self.connections:
                 connection.sweep(loop.time())
-                if self._is_stopping:
-                    connection.shutdown()  # also one that was accepted while the others were told
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def _config(app: App) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=HttpProtocol,
-        loop="none",
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,  # the caller is the peer; who stands behind a proxy is for the proxy to say in a header
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
-    )

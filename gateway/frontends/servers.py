@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from functools import partial
 
 from msgspec import Struct
 
@@ -9,6 +10,7 @@ from gateway.frontends.discovery import Discovery
 from gateway.frontends.grpc import GrpcFrontend
 from gateway.frontends.grpc_documents import GrpcMethods
 from gateway.frontends.grpc_server import GrpcServer
+from gateway.frontends.http import PROTOCOL as HTTP
 from gateway.frontends.http import HttpFrontend
 from gateway.frontends.http_server import HttpServer
 from gateway.frontends.limits import DEFAULT_LIMITS, Limits
@@ -55,7 +57,9 @@ class Servers:
         certificates = listen.certificates
         context = certificates.http_context() if certificates else None
         credentials = certificates.grpc_credentials() if certificates else None
-        self._http = HttpServer(http, listen.host, listen.http_port, tls=context)
+        self._http = HttpServer(
+            http, listen.host, listen.http_port, tls=context, refused=partial(serving.recorder.refuse, HTTP)
+        )
         self._grpc = GrpcServer(
             methods, serving.readiness, listen.host, listen.grpc_port, serving.limits, tls=credentials
         )

@@ -7,7 +7,7 @@ import pytest
 
 from gateway import deadline, facts
 from gateway.arrival import REQUEST_ID_LIMIT
-from gateway.frontends import grpc_server, http_codec, http_protocol
+from gateway.frontends import grpc_server, http_codec, http_connection
 from gateway.frontends.attribution import REQUEST_ID
 from gateway.frontends.limits import DEFAULT_LIMITS
 from gateway.frontends.reception import TIMEOUT_HEADER
@@ -101,14 +101,14 @@ def test_the_limits_are_those_that_hold():
         str(limits.body_bytes >> 20),
         str(limits.json_elements),
         str(MAX_RANK),
-        str(http_protocol.HEADERS_LIMIT),
-        str(http_protocol.HEAD_BYTES_LIMIT),
-        f"{http_protocol.HEAD_S:g}",
+        str(http_connection.HEADERS_LIMIT),
+        str(http_connection.HEAD_BYTES_LIMIT),
+        f"{http_connection.HEAD_S:g}",
         f"{limits.body_s:g}",
-        f"{http_protocol.WRITE_S:g}",
-        str(http_protocol.CONNECTIONS_LIMIT),
+        f"{http_connection.WRITE_S:g}",
+        str(http_connection.CONNECTIONS_LIMIT),
     } == numbers
-    assert grpc_server.CALLS_LIMIT == http_protocol.CONNECTIONS_LIMIT
+    assert grpc_server.CALLS_LIMIT == http_connection.CONNECTIONS_LIMIT
 
 
 def test_other_numbers_are_those_that_hold():

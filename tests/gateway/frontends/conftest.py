@@ -1,4 +1,4 @@
-"""A gateway of fakes behind both real frontends: models with a script, a recorder that only listens, ASGI by hand."""
+"""A gateway of fakes behind both real frontends: models with a script, a recorder that listens."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ from gateway.execution.shadows import ShadowPool
 from gateway.facts import Gatherer, Source
 from gateway.frontends.discovery import Discovery
 from gateway.frontends.http import HttpFrontend
+from gateway.frontends.http_exchange import Exchange
 from gateway.frontends.limits import Limits
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.reception import Reception
@@ -101,9 +102,13 @@ class Record:
 @dataclass
 class ListeningRecorder:
     records: list[Record] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
 
     def record(self, arrival: Arrival, routed: Routed | None, outcome: Outcome | None, reply: Reply) -> None:
         self.records.append(Record(arrival, routed, outcome, reply))
+
+    def refuse(self, protocol: str, code: str) -> None:
+        self.refused.append((protocol, code))
 
 
 @dataclass
@@ -122,6 +127,46 @@ class HttpReply:
         document = json.loads(self.body)
         assert ["error"] == list(document)
         return document["error"]
+
+
+class FakeWire:
+    """An exchange without a connection: its body comes piece by piece, each when the one before was read.
+
+    A piece that is None never comes.
+    """
+
+    def __init__(self, pieces: tuple[bytes | None, ...]) -> None:
+        self.exchange = Exchange(self, "10.0.0.9")
+        self._pieces = list(pieces)
+        self._answers: list[tuple[int, bytes, bytes]] = []
+        self.want_more(0)
+
+    def want_more(self, held_n: int) -> None:
+        if held_n or self.exchange.is_whole:
+            return
+        piece = self._pieces.pop(0) if self._pieces else b""
+        if piece is None:
+            return
+        if piece:
+            self.exchange.feed(piece)
+        if not self._pieces:
+            self.exchange.finish()
+
+    def write(self, data: bytes) -> None:
+        raise AssertionError(f"nothing but an answer is written: {data!r}")
+
+    def write_answer(self, exchange: Exchange, status: int, lines: bytes, body: bytes) -> None:
+        self._answers.append((status, lines, body))
+
+    def reply(self) -> "HttpReply":
+        """The one answer that was written."""
+        ((status, lines, body),) = self._answers
+        listed = [tuple(line.split(b": ", 1)) for line in lines.split(b"\r\n")[:-1]]
+        headers = dict(listed)
+        assert (len(listed), len(body)) == (len(headers), int(headers[b"content-length"]))
+        if self.exchange.closes:
+            headers[b"connection"] = b"close"
+        return HttpReply(status, headers, body)
 
 
 class Stage:
@@ -192,31 +237,17 @@ class Stage:
         self.router.swap(RoutingTable(3, table.routes, {**table.quarantined, name: reason}))
 
     async def ask(
-        self, method: str, path: str, *pieces: bytes, headers: Mapping[str, str | bytes] | None = None
+        self, method: str, path: str, *pieces: bytes | None, headers: Mapping[str, str | bytes] | None = None
     ) -> HttpReply:
         """One HTTP request without a socket; several pieces come one by one, as a chunked body does."""
-        sent = [
-            (name.lower().encode(), v if isinstance(v, bytes) else v.encode()) for name, v in (headers or {}).items()
-        ]
-        scope = {"type": "http", "method": method, "path": path, "headers": sent, "client": ("10.0.0.9", 4711)}
-        queue = list(pieces) or [b""]
-        got: list[dict[str, object]] = []
-
-        async def receive() -> dict[str, object]:
-            if not queue:
-                return {"type": "http.disconnect"}
-            return {"type": "http.request", "body": queue.pop(0), "more_body": bool(queue)}
-
-        async def send(message: dict[str, object]) -> None:
-            got.append(message)
-
-        await self.http(scope, receive, send)
-        start, *rest = got
-        body = b"".join(message["body"] for message in rest)
-        listed = start["headers"]
-        assert len(listed) == len(dict(listed))
-        assert len(body) == int(dict(listed)[b"content-length"])
-        return HttpReply(start["status"], dict(listed), body)
+        is_announced = any(name.lower() == "content-length" for name in headers or {})
+        wire = FakeWire(pieces or ((None,) if is_announced else ()))
+        exchange = wire.exchange
+        exchange.method, exchange.path = method, path
+        for name, value in (headers or {}).items():
+            exchange.headers[name.lower().encode()] = value if isinstance(value, bytes) else value.encode()
+        await self.http(exchange)
+        return wire.reply()
 
     async def infer(self, model: str, body: object, headers: Mapping[str, str] | None = None) -> HttpReply:
         """POST a body, as JSON unless it is bytes already, to a model's infer path."""

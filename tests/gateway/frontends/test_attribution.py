@@ -66,7 +66,7 @@ async def test_names_beyond_ascii_are_quoted_in_headers(stage, make_tensor, name
     await stage.infer("plain", {"inputs": [make_tensor()]})
     routed, outcome = stage.records[0].routed, stage.records[0].outcome
     made = attribute(routed.route, routed.decision.plan, outcome.answered, name)
-    value = dict(made.http_headers)[b"x-turnout-fallback"]
+    value = dict(line.split(b": ", 1) for line in made.head_lines.splitlines())[b"x-turnout-fallback"]
     assert value.isascii()
     assert value.decode().isprintable()
     assert b" " not in value

@@ -247,21 +247,6 @@ async def test_a_failure_after_routing_is_recorded_with_its_route(stage, make_en
     )
 
 
-async def test_a_caller_who_goes_while_sending_is_recorded(stage) -> None:
-    """A request that never arrived whole is counted as cancelled, and nothing is sent."""
-    sent: list[object] = []
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.disconnect"}
-
-    async def send(message: object) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/v2/models/plain/infer", "headers": [], "client": None}
-    await stage.http(scope, receive, send)
-    assert ([], "cancelled", 499) == (sent, stage.records[0].reply.code, stage.records[0].reply.http_status)
-
-
 async def test_a_call_that_is_cancelled_is_recorded_and_frees_the_model(stage, make_endpoint, make_tensor) -> None:
     """Work for somebody who has gone stops, and the event says so."""
     endpoint = make_endpoint("hang", "v1")

@@ -1,6 +1,5 @@
 """Bodies in pieces, packed bodies, and bodies that are too large."""
 
-import asyncio
 import gzip
 import json
 import tracemalloc
@@ -141,15 +140,5 @@ async def test_a_body_of_exactly_the_limit_passes(stage) -> None:
 async def test_a_body_that_does_not_arrive_is_given_up(stage) -> None:
     """A client that stops in the middle of its body does not hold a request open for ever."""
     stage.http._limits = Limits(body_s=0.01)
-    pieces = [{"type": "http.request", "body": b"{", "more_body": True}]
-    got: list[dict] = []
-
-    async def receive() -> dict:
-        return pieces.pop() if pieces else await asyncio.get_running_loop().create_future()
-
-    async def send(message: dict) -> None:
-        got.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": PATH, "headers": [], "client": None}
-    await stage.http(scope, receive, send)
-    assert (504, "timeout") == (got[0]["status"], stage.records[0].reply.code)
+    reply = await stage.ask("POST", PATH, b"{", None)
+    assert (504, "timeout") == (reply.status, stage.records[0].reply.code)

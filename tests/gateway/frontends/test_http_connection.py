@@ -9,8 +9,15 @@ import httpx
 import numpy as np
 import pytest
 
-from gateway.frontends import http_protocol
-from gateway.frontends.http_protocol import GOODBYE_S, HEAD_BYTES_LIMIT, HEAD_S, HEADERS_LIMIT, WRITE_S
+from gateway.frontends import http_connection
+from gateway.frontends.http_connection import (
+    GOODBYE_S,
+    HEAD_BYTES_LIMIT,
+    HEAD_S,
+    HEADERS_LIMIT,
+    KEEP_ALIVE_S,
+    WRITE_S,
+)
 
 BODY = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[1,2,3,4]}]}'
 HEAD = b"POST /v2/models/%b/infer HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n"
@@ -58,7 +65,7 @@ async def connect(servers) -> AsyncIterator:
 @pytest.fixture
 def connections(servers):
     """The server's side of every open connection."""
-    return lambda: list(servers._http._server.server_state.connections)
+    return lambda: list(servers._http.connections)
 
 
 class Lingering:
@@ -234,7 +241,7 @@ async def test_a_head_that_does_not_arrive_is_given_up(connect, connections) -> 
     """A client that sends a byte now and then does not hold a connection for ever."""
     connection = await connect()
     await connection.send(b"GET /v2 HTTP/1.1\r\nx-")
-    await until(lambda: connections() and connections()[0].scope)
+    await until(lambda: connections() and connections()[0]._incoming)
     (held,) = connections()
     held.sweep(asyncio.get_running_loop().time() + HEAD_S / 2)
     is_held_at_first = not held.transport.is_closing()
@@ -263,7 +270,7 @@ async def test_a_client_that_reads_nothing_is_given_up(connect, connections) -> 
     sending = asyncio.create_task(connection.send(*[HEAD % (b"mirror", len(body)) + body] * 100))
     await until(lambda: connections() and connections()[0].transport.get_write_buffer_size() > 0)
     (held,) = connections()
-    await until(lambda: held.flow.write_paused)
+    await until(lambda: held._writable is not None)
     now = asyncio.get_running_loop().time()
     held.sweep(now)
     held.sweep(now + WRITE_S + 1)
@@ -290,7 +297,7 @@ async def test_a_connection_that_was_closed_is_not_waited_for(connect, connectio
 
 async def test_more_connections_than_allowed_are_turned_away(connect, monkeypatch) -> None:
     """The next one hears why, those that are there stay."""
-    monkeypatch.setattr(http_protocol, "CONNECTIONS_LIMIT", 1)
+    monkeypatch.setattr(http_connection, "CONNECTIONS_LIMIT", 1)
     first, second = await connect(), await connect()
     turned_away = await second.rest()
     await first.send(READY)
@@ -317,7 +324,7 @@ async def test_a_caller_who_hangs_up_half_way_is_recorded(connect, stage, connec
     """A body that never ends leaves a trace, and no connection."""
     connection = await connect()
     await connection.send(HEAD % (b"plain", 1000), BODY)
-    await until(lambda: connections() and connections()[0]._task is not None)
+    await until(lambda: connections() and connections()[0]._running is not None)
     await asyncio.sleep(0)
     connection.writer.transport.abort()
     await until(lambda: stage.records)
@@ -337,3 +344,93 @@ async def test_a_body_above_the_limit_is_not_read_to_its_end(connect, connection
         sent_n += 65536
     await until(lambda: not connections())
     assert sent_n < 16 << 20
+
+
+async def test_what_came_before_junk_is_answered_first(connect, stage) -> None:
+    """A client that breaks off in the middle of its third request has the answers to the first two."""
+    connection = await connect()
+    await connection.send(READY, HEAD % (b"plain", len(BODY)), BODY, b"no request\r\n\r\n")
+    statuses = [(await connection.reply())[0] for _ in range(3)]
+    assert ([200, 200, 400], b"") == (statuses, await connection.rest())
+
+
+async def test_what_is_refused_below_the_application_is_counted(connect, connections, stage) -> None:
+    """Junk on the port shows in the metrics, by what was wrong with it."""
+    junk, fat, slow = await connect(), await connect(), await connect()
+    await junk.send(b"junk\r\n\r\n")
+    await fat.send(b"GET /v2 HTTP/1.1\r\n", b"a: b\r\n" * 1000, b"\r\n")
+    await junk.rest()
+    await fat.rest()
+    await slow.send(b"GET /v2 HTTP/1.1\r\nx-")
+    await until(lambda: any(held._incoming for held in connections()))
+    for held in connections():
+        held.sweep(asyncio.get_running_loop().time() + HEAD_S + 1)
+    await slow.rest()
+    expected = {("http", "malformed"), ("http", "head_too_large"), ("http", "head_timeout")}
+    assert (expected, 3) == (set(stage.recorder.refused), len(stage.recorder.refused))
+
+
+async def test_an_idle_connection_is_kept_for_a_while(connect, connections) -> None:
+    """Proxies reuse connections; one that nobody uses is not held for ever."""
+    connection = await connect()
+    await connection.send(READY)
+    await connection.reply()
+    (held,) = connections()
+    await until(lambda: held._idle_since != float("inf"))
+    now = asyncio.get_running_loop().time()
+    held.sweep(now + KEEP_ALIVE_S - 1)
+    is_kept = not held.transport.is_closing()
+    held.sweep(now + KEEP_ALIVE_S + 1)
+    assert (True, b"") == (is_kept, await connection.rest())
+
+
+async def test_a_second_head_is_timed_like_the_first(connect, connections) -> None:
+    """Whoever sends half of a request behind a whole one is given up, too."""
+    connection = await connect()
+    await connection.send(READY, b"GET /v2 HTTP/1.1\r\nx-")
+    await connection.reply()
+    (held,) = connections()
+    await until(lambda: held._head_since != float("inf"))
+    held.sweep(asyncio.get_running_loop().time() + HEAD_S + 1)
+    assert (await connection.rest()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_question_about_the_head_has_no_body(connect) -> None:
+    """HEAD says how long the answer would be, and the next request is not confused by it."""
+    connection = await connect()
+    await connection.send(READY.replace(b"GET", b"HEAD"), READY)
+    head = await connection.reader.readuntil(b"\r\n\r\n")
+    assert (True, b"HTTP/1.1 200 OK") == (b"content-length: 14" in head, (await connection.reader.readline()).strip())
+
+
+async def test_an_old_client_is_answered_and_let_go(connect) -> None:
+    """HTTP/1.0 knows no second request on a connection."""
+    connection = await connect()
+    await connection.send(READY.replace(b"HTTP/1.1", b"HTTP/1.0"), READY)
+    everything = await connection.rest()
+    assert (1, True) == (everything.count(b"HTTP/1.1 200"), b"connection: close" in everything)
+
+
+async def test_whoever_sends_far_ahead_is_not_read_far_ahead(connect, connections, stage, make_endpoint) -> None:
+    """A thousand requests behind one that hangs wait in the client, not in the gateway's memory."""
+    endpoint = make_endpoint("hang", "v1")
+    stage.route("slow", endpoint)
+    connection = await connect()
+    await connection.send(HEAD % (b"slow", len(BODY)), BODY)
+    await endpoint.began.wait()
+    sending = asyncio.create_task(connection.send(*[READY] * 200_000))
+    (held,) = connections()
+    await until(lambda: held._is_paused)
+    waiting_n = len(held._waiting)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert (True, waiting_n) == (waiting_n < 20_000, len(held._waiting))
+
+
+async def test_the_query_is_no_part_of_the_path(connect) -> None:
+    """A path may be escaped, and what stands behind a question mark is not looked at."""
+    connection = await connect()
+    await connection.send(READY.replace(b"/v2/health/ready", b"/v2/health/re%61dy?probe=1"))
+    assert 200 == (await connection.reply())[0]
