@@ -156,6 +156,8 @@ def _call(seen: Observation, arrival: Arrival) -> Call:
         cause=seen.cause,
         started_ms=(seen.started_at - arrival.started_at) * 1e3,
         duration_ms=seen.duration_s * 1e3,
+        batch_rows=seen.batch_rows,
+        queued_ms=seen.queued_s * 1e3,
     )
 
 

@@ -19,6 +19,8 @@ class Call(Struct, frozen=True, gc=False):
     cause: str
     started_ms: float  # since the request arrived
     duration_ms: float
+    batch_rows: int = 0  # rows of the run that answered, those of other callers included; 0 where none is shared
+    queued_ms: float = 0.0  # of the duration, what passed before that run began
 
 
 class RequestEvent(Struct, frozen=True, gc=False, tag_field="event", tag="request"):

@@ -5,6 +5,7 @@ from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from observability.batches import collect_batches
 from observability.meter import BOUNDS_S, ArmCells, Histogram, RouteCells, Tally, VersionCells
 
 Routes = Sequence[tuple[str, RouteCells]]
@@ -42,6 +43,9 @@ def collect_routes(routes: Routes) -> Iterator[Metric]:
     yield from _collect_requests(routes)
     yield from _collect_calls(routes)
     yield from _collect_arms(routes)
+    yield from collect_batches(
+        [(route, arm, found.batches) for route, arm, found in _arms(routes) if found.batches is not None]
+    )
 
 
 def _collect_requests(routes: Routes) -> Iterator[Metric]:
@@ -93,7 +97,7 @@ def _collect_calls(routes: Routes) -> Iterator[Metric]:
 
 
 def _collect_arms(routes: Routes) -> Iterator[Metric]:
-    arms = [(route, arm, found) for route, cells in routes for arm, found in list(cells.arms.items())]
+    arms = _arms(routes)
     yield _tallies(
         "turnout_assignments",
         "Requests by the arm they are counted for, and why they have it.",
@@ -145,6 +149,10 @@ def _collect_shadows(arms: Sequence[tuple[str, str, ArmCells]]) -> Iterator[Metr
 def _tallies(name: str, text: str, label: str, tallies: Iterable[tuple[str, str, Tally]]) -> Metric:
     samples = [((route, arm, key), n) for route, arm, tally in tallies for key, n in list(tally.items())]
     return counter(name, text, ("route", "arm", label), samples)
+
+
+def _arms(routes: Routes) -> list[tuple[str, str, ArmCells]]:
+    return [(route, arm, found) for route, cells in routes for arm, found in list(cells.arms.items())]
 
 
 def _versions(routes: Routes) -> list[tuple[str, str, str, VersionCells]]:

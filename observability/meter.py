@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from observability.batches import BatchCounts
 from observability.event import Call, RequestEvent, ShadowEvent
 
 BOUNDS_S = (
@@ -67,7 +68,7 @@ class ArmCells:
     """What is counted per arm, whatever its version. `provider` is "" until someone says what the arm runs on."""
 
     __slots__ = (
-        *("assignments", "degraded", "fallbacks", "provider"),
+        *("assignments", "batches", "degraded", "fallbacks", "provider"),
         *("shadow_drops", "shadows", "shadows_due_n", "shadows_pending_n"),
     )
 
@@ -80,6 +81,7 @@ class ArmCells:
         self.shadows_pending_n = 0
         self.provider = ""
         self.degraded = False
+        self.batches: BatchCounts | None = None  # None: this arm runs every call at once, or elsewhere
 
 
 class RouteCells:
@@ -153,6 +155,10 @@ class RouteMeter:
     def set_provider(self, arm: str, provider: str, *, degraded: bool) -> None:
         """Say which execution provider an arm really runs on, and whether another one was preferred."""
         self._arms[arm].provider, self._arms[arm].degraded = provider, degraded
+
+    def watch_batches(self, arm: str, counts: BatchCounts) -> None:
+        """Read at each scrape how large an arm's batches were."""
+        self._arms[arm].batches = counts
 
     def statistics(self, arm: str) -> CallStatistics:
         """What came of the calls to an arm of this table, in whatever role."""

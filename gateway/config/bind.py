@@ -11,6 +11,7 @@ from gateway.routing.broken import BrokenEndpoint
 from gateway.routing.table import BoundArm, BoundRoute, RoutingTable
 from observability.event import LifeEvent
 from observability.metrics import Metrics
+from runners.core.batching import Batches
 from runners.core.errors import LoadRefused
 from runners.core.runner import Description, Runner
 from runners.core.tensor import Signature, TensorSpec
@@ -76,6 +77,8 @@ class Binder:
         for bound in arms:
             known = bound.endpoint.description
             meter.set_provider(bound.arm.name, known.provider, degraded=bool(known.degraded))
+            if isinstance(bound.endpoint, Batches):
+                meter.watch_batches(bound.arm.name, bound.endpoint.batch_counts)
         gatherer = route.gatherer(self._override_token)
         gatherer.pins = _pins(arms) if route.is_pinnable else {}
         return BoundRoute(

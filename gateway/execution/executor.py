@@ -38,8 +38,10 @@ async def execute(routed: Routed) -> Outcome:
 
 def _observe(bound: BoundArm, place: int, answer: InferenceResponse | RunnerError, started_at: float) -> Observation:
     role = CallRole.FALLBACK if place else CallRole.SERVE
-    cause = answer.code if isinstance(answer, RunnerError) else ""
-    return Observation(bound, role, cause, started_at, monotonic() - started_at)
+    duration_s = monotonic() - started_at
+    if isinstance(answer, RunnerError):
+        return Observation(bound, role, answer.code, started_at, duration_s)
+    return Observation(bound, role, "", started_at, duration_s, answer.batch_rows, answer.queued_s)
 
 
 async def _call(bound: BoundArm, request: InferenceRequest, deadline_at: float) -> InferenceResponse | RunnerError:

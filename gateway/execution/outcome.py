@@ -30,13 +30,18 @@ class Routed(Struct, frozen=True, gc=False):
 
 
 class Observation(Struct, frozen=True, gc=False):
-    """One call to one arm. `cause` is "" or the code of the error; times are monotonic seconds."""
+    """One call to one arm. `cause` is "" or the code of the error; times are monotonic seconds.
+
+    `batch_rows` and `queued_s` are those of the response, 0 where there is none.
+    """
 
     bound: BoundArm
     role: CallRole
     cause: str
     started_at: float
     duration_s: float
+    batch_rows: int = 0
+    queued_s: float = 0.0
 
 
 class Outcome(Struct, frozen=True):

@@ -7,11 +7,13 @@ import pytest
 
 from gateway.control.scrape import Scrape
 from observability import fields
+from observability.batches import SIZES
 from observability.event import Call, RequestEvent, ShadowEvent
 from observability.meter import BOUNDS_S
 from observability.metrics import Metrics
 from observability.sinks.log import EventCounts
 from observability.span_counts import NO_SPANS
+from runners.core.batch_counts import BatchCounts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 FAILED = Call("b", "2", "", "", "serve", "failed", "timeout", 0.0, 1.0)
@@ -31,6 +33,7 @@ def used():
     """Metrics in which every family has at least one sample."""
     metrics = Metrics("0.1.0")
     meter = metrics.route("r", "canary", (("a", "1"), ("b", "2")))
+    meter.watch_batches("a", BatchCounts())
     meter.set_provider("a", "CPUExecutionProvider", degraded=False)
     meter.record(RequestEvent(0.0, "e", "q", assigned_arm="b", answered_arm="a", calls=(FAILED, ANSWERED), status="ok"))
     meter.begin_shadow("b")
@@ -77,7 +80,8 @@ def test_every_metric_is_listed_with_its_type_and_labels():
 
 def test_every_bucket_is_named():
     """Whoever sets a threshold knows between which bounds it can be told."""
-    assert ", ".join(str(bound).removesuffix(".0") for bound in BOUNDS_S) in PAGE
+    for bounds in (BOUNDS_S, SIZES):
+        assert ", ".join(str(bound).removesuffix(".0") for bound in bounds) in PAGE
 
 
 @pytest.mark.parametrize("name", sorted(name for name in vars(fields) if name.isupper()))
