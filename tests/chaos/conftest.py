@@ -28,6 +28,7 @@ class Told:
     request_id: str
     arm: str
     fallback: str
+    outputs: str
 
 
 Exchange = tuple[str, str, bytes]  # route, unit, body
@@ -56,12 +57,13 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     raw = await reader.readuntil(b"\r\n\r\n")
     lines = raw.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-    json.loads(await reader.readexactly(int(headers["content-length"])))
+    content = json.loads(await reader.readexactly(int(headers["content-length"])))
     return Told(
         status=int(lines[0].split()[1]),
         request_id=headers["x-request-id"],
         arm=headers.get("x-turnout-arm", ""),
         fallback=headers.get("x-turnout-fallback", ""),
+        outputs=json.dumps(content.get("outputs")),
     )
 
 
