@@ -111,9 +111,14 @@ def _run_apart(run: Run, rows: list[InferenceRequest]) -> tuple[list[tuple[Tenso
         started = perf_counter()
         outputs = run(row)
         fastest_s = min(fastest_s, perf_counter() - started)
-        for tensor in outputs:
-            if tensor.shape[:1] != (1,):
-                raise _Apart(f"output {tensor.name!r} has shape {list(tensor.shape)} for one row")
+        for place, tensor in enumerate(outputs):
+            shape, first = tensor.shape, answers[0][place].shape if answers else tensor.shape
+            if shape[:1] != (1,):
+                raise _Apart(f"output {tensor.name!r} has shape {list(shape)} for one row")
+            if shape != first:
+                raise _Apart(
+                    f"output {tensor.name!r} has shape {list(first)} for one row and {list(shape)} for another"
+                )
         answers.append(outputs)
     return answers, fastest_s
 
