@@ -66,12 +66,14 @@ def sum_counters(text: str) -> Mapping[str, float]:
 
 
 def read_cpu_s(process: int) -> float:
-    """Processor time a process and those it started have used so far, all their threads and both modes."""
-    ticks = 0
-    for each in family_of(process):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # utime and stime of proc(5)
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """Processor time a process and those it started have used so far."""
+    return sum(map(read_own_cpu_s, family_of(process)))
+
+
+def read_own_cpu_s(process: int) -> float:
+    """Processor time one process has used so far, all its threads and both modes."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime of proc(5)
 
 
 def read_memory_mib(process: int) -> float:
