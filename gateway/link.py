@@ -18,12 +18,12 @@ FRAME_LIMIT = 1 << 30  # bytes; what a configuration compiles to takes some kilo
 
 
 class Start(Struct, frozen=True, tag="start"):
-    """The first order. `launch` is packed by gateway/handover.py; descriptors are of all workers' sockets, by slot."""
+    """The first order. `launch` is packed by gateway/handover.py; the descriptors are of the worker's own sockets."""
 
     launch: bytes
     slot: int
-    http_fds: list[int]
-    grpc_fds: list[int]
+    http_fd: int
+    grpc_fd: int
 
 
 class Ask(Struct, frozen=True, tag="ask"):

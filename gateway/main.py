@@ -41,22 +41,14 @@ class StartRefused(Exception):
 
 
 class Doors(Struct, frozen=True):
-    """The sockets that this worker was given, by slot. Each listens on its own; the others' are for closing."""
+    """The sockets that this worker was given. The control process holds them, too."""
 
-    slot: int
-    http: tuple[socket.socket, ...]
-    grpc: tuple[socket.socket, ...]
-
-    @staticmethod
-    def of(slot: int, http_fds: Iterable[int], grpc_fds: Iterable[int]) -> "Doors":
-        """From inherited descriptors."""
-        http, grpc = (tuple(socket.socket(fileno=fd) for fd in fds) for fds in (http_fds, grpc_fds))
-        return Doors(slot, http, grpc)
+    http: socket.socket
+    grpc: socket.socket
 
     def close(self) -> None:
-        """A socket that any process holds open goes on taking connections, so all must let go of all."""
-        for each in (*self.http, *self.grpc):
-            each.close()
+        self.http.close()
+        self.grpc.close()
 
 
 class Observers(Struct, frozen=True):
@@ -68,7 +60,7 @@ class Observers(Struct, frozen=True):
     recorder: Recorder
 
 
-async def run(launch: Launch, doors: Doors, link: Link[Order]) -> None:
+async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> None:
     """Serve until told to stop, by order or signal, then let requests under way finish. Raises StartRefused.
 
     A second signal ends the process at once. The end of the control process ends nothing: traffic goes on.
@@ -90,7 +82,7 @@ async def run(launch: Launch, doors: Doors, link: Link[Order]) -> None:
     table = await binder.bind(launch.routes)
     obeying = asyncio.create_task(_obey(link, observers, stopped))
     try:
-        await _serve(_Stage(launch, doors, table, observers, certificates), link, stopped)
+        await _serve(_Stage(launch, slot, doors, table, observers, certificates), link, stopped)
     finally:
         for route in table.routes.values():
             await close_all(route.arms)
@@ -104,6 +96,7 @@ class _Stage(Struct, frozen=True):
     """What is there before the first request."""
 
     launch: Launch
+    slot: int
     doors: Doors
     table: RoutingTable
     observers: Observers
@@ -112,7 +105,7 @@ class _Stage(Struct, frozen=True):
 
 async def _serve(stage: _Stage, link: Link[Order], stopped: asyncio.Event) -> None:
     launch, observers, table, doors = stage.launch, stage.observers, stage.table, stage.doors
-    bounds = shadows_of(launch.shadows, doors.slot, launch.workers_n)
+    bounds = shadows_of(launch.shadows, stage.slot, launch.workers_n)
     shadows = ShadowPool(observers.recorder.record_shadow, bounds)
     router = Router(table)
     readiness = Readiness()
@@ -146,7 +139,7 @@ async def _serve(stage: _Stage, link: Link[Order], stopped: asyncio.Event) -> No
 
 async def _open(servers: Servers, doors: Doors) -> None:
     try:
-        await servers.start(doors.http[doors.slot], doors.grpc[doors.slot])
+        await servers.start(doors.http, doors.grpc)
     except OSError as error:
         raise StartRefused(str(error)) from error
 

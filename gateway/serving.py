@@ -3,7 +3,6 @@
 Started fresh, never forked: a process with threads, an ONNX session or a gRPC core in it cannot be forked safely.
 """
 
-import asyncio
 import signal
 import sys
 
@@ -30,12 +29,11 @@ async def _serve(link_fd: int) -> int:
         return 1  # the control process has gone before it could say what to serve
     launch = unpack(start.launch)
     begin_log(start.slot if launch.workers_n > 1 else None)
-    doors = Doors.of(start.slot, start.http_fds, start.grpc_fds)
+    doors = Doors(socket.socket(fileno=start.http_fd), socket.socket(fileno=start.grpc_fd))
     try:
-        await run(launch, doors, link)
+        await run(launch, start.slot, doors, link)
     except StartRefused as refused:
         link.send(Failed(str(refused)))
         await link.flush()
         return 1
-    await asyncio.sleep(0)
     return 0

@@ -13,6 +13,9 @@ from observability.merge import Snapshot, lasting, merge
 
 LOG = logging.getLogger("turnout.control")
 STEADY_S = 30.0  # a worker that has lived this long is replaced at once: what ended it does not come back every second
+PATIENCE_S = (
+    2.0  # what a connection in the kernel's hands may wait for the next worker; if that takes longer it may not
+)
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 LAST_WORDS_S = 10.0  # after the drain, for shadows, events and spans to be brought home
@@ -26,12 +29,18 @@ class Crew:
     """Keeps one worker in every slot. What ended goes on counting in `remains`."""
 
     def __init__(
-        self, slots_n: int, start: Callable[[int], Awaitable[Worker]], report: Callable[[LifeEvent], None]
+        self,
+        slots_n: int,
+        start: Callable[[int], Awaitable[Worker]],
+        renew: Callable[[int], None],
+        report: Callable[[LifeEvent], None],
     ) -> None:
+        """`start` fills a slot; `renew` sends those away who wait at an empty one."""
         self.workers: list[Worker] = []
         self.restarts_n = [0] * slots_n
         self.remains: Snapshot = []
         self._start = start
+        self._renew = renew
         self._report = report
         self._keeping: list[asyncio.Task[None]] = []
 
@@ -77,10 +86,15 @@ class Crew:
             worker.snapshot = []
             lived_s = monotonic() - worker.began_at
             failures_n = 0 if worker.has_served and lived_s >= STEADY_S else failures_n + 1
+            if pause_after(failures_n) or worker.start_s > PATIENCE_S:
+                self._renew(slot)
             self._tell("worker_lost", f"worker {slot}, process {worker.pid}, {how} after {lived_s:.1f} s")
             worker = await self._replace(slot, failures_n)
-            if isinstance(await asyncio.shield(worker.ready), Ready):
-                self._tell("worker_replaced", f"worker {slot} is process {worker.pid} now")
+            match await asyncio.shield(worker.ready):
+                case Ready():
+                    self._tell("worker_replaced", f"worker {slot} is process {worker.pid} now")
+                case Failed(reason):
+                    LOG.error("worker %d cannot start: %s", slot, reason)
 
     async def _replace(self, slot: int, failures_n: int) -> Worker:
         while True:

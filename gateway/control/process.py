@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from msgspec import Struct
 
 from gateway.control.crew import Crew, StartFailed
-from gateway.control.doors import Doors, open_doors
+from gateway.control.doors import Doors
 from gateway.control.scrape import Scrape
 from gateway.control.worker import start_worker
 from gateway.event_log import open_event_log
@@ -35,14 +35,14 @@ async def control(launch: Launch, ports: Ports) -> int:
 
     Raises PortInUse, StartFailed, OSError, or ValueError for a state directory that cannot be used.
     """
-    doors = open_doors(launch.host, ports.http, ports.grpc, launch.workers_n)
+    doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
     try:
         _, log = open_event_log(launch)
     except BaseException:
         doors.close()
         raise
     packed = pack(launch)
-    crew = Crew(launch.workers_n, lambda slot: start_worker(slot, packed, doors), log.offer)
+    crew = Crew(launch.workers_n, lambda slot: start_worker(slot, packed, doors), doors.renew, log.offer)
     scrape = Scrape(crew, log.counts)
     scraped = AsgiServer(metrics_app(scrape.gather), launch.host, ports.metrics, "metrics")
     stopped = _stop_signal(crew)

@@ -22,6 +22,7 @@ class Worker:
         self.pid = process.pid
         self.began_at = monotonic()
         self.ready: asyncio.Future[Ready | Failed] = asyncio.get_running_loop().create_future()
+        self.start_s = 0.0  # how long it took to be ready
         self.is_leaving = False
         self.snapshot: Snapshot = []
         self.told_at = 0.0  # when the snapshot came, 0 for never
@@ -70,6 +71,7 @@ class Worker:
         while (report := await self._link.receive()) is not None:
             match report:
                 case Ready() | Failed():
+                    self.start_s = monotonic() - self.began_at
                     self.ready.set_result(report)
                 case Leaving():
                     self.is_leaving = True
@@ -88,13 +90,12 @@ async def start_worker(slot: int, launch: bytes, doors: Doors) -> Worker:
     """Start a process afresh and tell it what to serve. It finds its code where this process finds its own."""
     ours, theirs = socket.socketpair()
     with theirs:
-        fds = [each.fileno() for each in doors.sockets()]
+        http_fd, grpc_fd = doors.of(slot)
         code = f"import sys; sys.path[:] = {sys.path!r}; from gateway.serving import main; main({theirs.fileno()})"
         command = (sys.executable, "-P", "-c", code)
-        process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(), *fds))
+        process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(), http_fd, grpc_fd))
     link = await open_control_end(ours)
-    http_fds, grpc_fds = ([each.fileno() for each in sockets] for sockets in (doors.http, doors.grpc))
-    link.send(Start(launch, slot, http_fds, grpc_fds))
+    link.send(Start(launch, slot, http_fd, grpc_fd))
     return Worker(slot, process, link)
 
 

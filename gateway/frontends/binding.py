@@ -35,8 +35,13 @@ def bind_together(host: str, port: int, what: str, sockets_n: int) -> list[socke
     bound[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     taken = bound[0].getsockname()[1]
     while len(bound) < sockets_n:
-        bound.append(_socket(host, taken, what, joining=True))
+        bound.append(join(host, taken, what))
     return bound
+
+
+def join(host: str, port: int, what: str) -> socket.socket:
+    """One more socket on a port that this gateway has; it does not listen yet. Raises as `bind` does."""
+    return _socket(host, port, what, joining=True)
 
 
 def _socket(host: str, port: int, what: str, *, joining: bool = False) -> socket.socket:

@@ -23,7 +23,7 @@ async def ends():
 
 async def test_messages_arrive_whole_and_in_order(ends):
     control, worker = ends
-    orders = [Start(b"\0" * 100_000, 1, [3, 4], [5, 6]), Ask(1), Stop()]
+    orders = [Start(b"\0" * 100_000, 1, 3, 4), Ask(1), Stop()]
     for order in orders:
         control.send(order)
     reports = [Ready(["digits"], {"bad": "missing"}), Told(1, SNAPSHOT)]

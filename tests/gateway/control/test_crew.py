@@ -21,6 +21,7 @@ class FakeWorker:
         self.ready, self.ended = loop.create_future(), loop.create_future()
         self.ready.set_result(said)
         self.has_served = isinstance(said, Ready)
+        self.start_s = 0.5
         self.snapshot = []
         self.stops_n = 0
         self.status = 0  # with which it ends when asked to, None for one that does not
@@ -48,7 +49,7 @@ def told(number):
 @pytest.fixture
 def started(monkeypatch):
     """Workers in the order in which they were started; pauses are skipped and noted."""
-    workers, events, pauses = [], [], []
+    workers, events, pauses, renewed = [], [], [], []
     real_sleep = asyncio.sleep
 
     async def start(slot):
@@ -61,7 +62,8 @@ def started(monkeypatch):
 
     monkeypatch.setattr(crew_module.asyncio, "sleep", sleep)
     monkeypatch.setattr(crew_module, "monotonic", lambda: 10.0)
-    crew = Crew(2, start, events.append)
+    crew = Crew(2, start, renewed.append, events.append)
+    crew.renewed = renewed
     return crew, workers, events, pauses
 
 
@@ -108,6 +110,7 @@ async def test_one_that_dies_again_and_again_is_started_ever_more_rarely(started
         await turns()
 
     assert [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] == pauses
+    assert [0] * 8 == crew.renewed  # whoever connects meanwhile goes to the others
     assert [9, 0] == crew.restarts_n
     await crew.stop(0.0)
 
@@ -121,6 +124,18 @@ async def test_one_that_lived_long_is_replaced_at_once(started, monkeypatch):
         await turns()
 
     assert [0.0, 0.0, 0.0] == pauses
+    await crew.stop(0.0)
+
+
+async def test_nobody_waits_for_one_that_takes_long_to_start(started):
+    """A model of minutes must not hold up those who could be answered elsewhere."""
+    crew, *_ = started
+    await crew.start()
+    crew.workers[1].start_s = 60.0
+    crew.workers[1].end(-9)
+    await turns()
+
+    assert [1] == crew.renewed
     await crew.stop(0.0)
 
 

@@ -130,6 +130,20 @@ def test_a_killed_worker_takes_only_its_own_requests_along(start_gateway):
     assert "is process" in told[1]
 
 
+def test_a_worker_that_dies_again_leaves_its_share_to_the_other(start_gateway):
+    """While its place is empty for a moment, nobody waits at it."""
+    gateway = start_gateway(LINEAR, "--workers", "2")
+    steady, victim = gateway.workers()
+    for lost_n in (1, 2):
+        os.kill(victim, signal.SIGKILL)
+        until(lambda n=lost_n: gateway.log().count("worker_lost") == n, "nobody noticed")
+        if lost_n == 1:
+            until(lambda: metrics(gateway)["turnout_worker_up"] == 2, "nobody took its place")
+            (victim,) = set(gateway.workers()) - {steady}
+    assert {200} == {ask(gateway.http) for _ in range(30)}
+    until(lambda: metrics(gateway)["turnout_worker_restarts_total"] == 2, "nobody took its place again")
+
+
 def test_serving_outlives_the_control_process(start_gateway):
     """Who watches may die; who serves goes on, says so, and ends when told to."""
     gateway = start_gateway(LINEAR, "--workers", "2")
