@@ -191,7 +191,7 @@ def _stop_signal() -> asyncio.Event:
     """Set by the first signal. An order to stop sets it too, and a signal that comes after it is still the first."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def stop() -> None:
         stopped.set()

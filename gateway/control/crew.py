@@ -13,9 +13,7 @@ from observability.merge import Snapshot, lasting, merge
 
 LOG = logging.getLogger("turnout.control")
 STEADY_S = 30.0  # a worker that has lived this long is replaced at once: what ended it does not come back every second
-PATIENCE_S = (
-    2.0  # what a connection in the kernel's hands may wait for the next worker; if that takes longer it may not
-)
+PATIENCE_S = 2.0  # the longest that connections in the kernel's hands are kept waiting for the next worker
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 LAST_WORDS_S = 10.0  # after the drain, for shadows, events and spans to be brought home
@@ -86,7 +84,8 @@ class Crew:
             worker.snapshot = []
             lived_s = monotonic() - worker.began_at
             failures_n = 0 if worker.has_served and lived_s >= STEADY_S else failures_n + 1
-            if pause_after(failures_n) or worker.start_s > PATIENCE_S:
+            is_long = pause_after(failures_n) > 0 or worker.start_s > PATIENCE_S
+            if is_long and any(other.is_up for other in self.workers):
                 self._renew(slot)
             self._tell("worker_lost", f"worker {slot}, process {worker.pid}, {how} after {lived_s:.1f} s")
             worker = await self._replace(slot, failures_n)

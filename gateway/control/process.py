@@ -100,7 +100,7 @@ def _stop_signal(crew: Crew) -> asyncio.Event:
         stopped.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
     return stopped
 

@@ -26,6 +26,10 @@ class FakeWorker:
         self.stops_n = 0
         self.status = 0  # with which it ends when asked to, None for one that does not
 
+    @property
+    def is_up(self):
+        return not self.ended.done()
+
     def end(self, status):
         if not self.ended.done():
             self.ended.set_result(status)
@@ -136,6 +140,19 @@ async def test_nobody_waits_for_one_that_takes_long_to_start(started):
     await turns()
 
     assert [1] == crew.renewed
+    await crew.stop(0.0)
+
+
+async def test_everybody_waits_for_the_only_one_there_is(started):
+    """Where nobody else would answer, an answer that is late is better than none."""
+    crew, *_ = started
+    await crew.start()
+    crew.workers[0].end(-9)
+    crew.workers[1].start_s = 60.0
+    crew.workers[1].end(-9)
+    await turns()
+
+    assert [] == crew.renewed
     await crew.stop(0.0)
 
 
