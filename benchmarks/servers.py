@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -122,7 +123,12 @@ def _start(command: list[str], log: Path, station: Station) -> subprocess.Popen[
     environment = {**inherited, "OTEL_EXPORTER_OTLP_ENDPOINT": station.trace_endpoint}
     with log.open("wb") as written:
         return subprocess.Popen(
-            ["taskset", "-c", str(station.cpu), *command], cwd=ROOT, env=environment, stdout=written, stderr=written
+            ["taskset", "-c", str(station.cpu), *command],
+            cwd=ROOT,
+            env=environment,
+            stdout=written,
+            stderr=written,
+            start_new_session=True,  # so that whoever will not stop is ended with all that it started
         )
 
 
@@ -149,5 +155,5 @@ def _stop(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
         try:
             child.wait(STOP_LIMIT_S)
         except subprocess.TimeoutExpired:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
