@@ -200,7 +200,7 @@ class Batcher:
 
     def _done(self, ran: Ran | None, error: BaseException | None) -> None:
         batch, self._running, self._stop = self._running, None, _nothing
-        if self._closed or batch is None:
+        if batch is None:
             return
         if ran is not None:
             self._longest_s = max(self._longest_s, monotonic() - batch.started_at)

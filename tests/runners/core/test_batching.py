@@ -182,8 +182,8 @@ async def test_inputs_that_do_not_agree_on_their_rows_are_run_by_themselves():
     even = InferenceRequest(
         "m", (Tensor("a", "FP32", np.ones((1, 1), "<f4")), Tensor("b", "FP32", np.ones((1, 1), "<f4")))
     )
-    await answers(made(engine), [even, uneven, even])
-    assert [2, 1] == engine.rows
+    await answers(made(engine), [even, uneven, uneven, even])
+    assert [2, 1, 1] == engine.rows
 
 
 async def test_inputs_may_come_in_any_order():
@@ -306,6 +306,44 @@ async def test_what_expires_in_the_queue_is_counted():
         batcher._expire(call)
     found = await asyncio.gather(running, waiting, return_exceptions=True)
     assert ([DeadlineExceeded] * 2, 1) == ([type(each) for each in found], batcher._counts.expired_n)
+
+
+async def test_a_call_whose_timer_is_late_takes_no_place_in_a_batch():
+    """A loop that is too busy for its timers does not run smaller batches for it."""
+    engine = Engine(held=True)
+    batcher = made(engine, max_rows=2)
+    calls = [asyncio.create_task(batcher.infer(row(0), deadline_at=soon()))]
+    await engine.begun.wait()
+    calls += [asyncio.create_task(batcher.infer(row(n), deadline_at=soon())) for n in (1, 2, 3)]
+    await asyncio.sleep(0)
+    next(iter(batcher._waiting)).deadline_at = monotonic()
+    engine.held = False
+    engine.go()
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert ([1, 2], DeadlineExceeded) == (engine.rows, type(found[1]))
+    assert 1 == batcher._counts.expired_n
+
+
+async def test_halves_that_nobody_waits_for_are_not_run():
+    """Callers may leave while the culprit is looked for."""
+
+    def broken(request):
+        raise ExecutionFailed("always")
+
+    engine = Engine(broken, held=True)
+    batcher = made(engine)
+    calls = [asyncio.create_task(batcher.infer(row(n), deadline_at=soon())) for n in range(4)]
+    await engine.begun.wait()
+    engine.go()
+    assert [0.0, 1.0] == [call.request.inputs[0].array[0, 0] for call in engine._batch.calls]  # who came first is first
+    for call in calls[2:]:
+        call.cancel()
+    await asyncio.sleep(0)
+    engine.held = False
+    engine.go()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert [4, 2, 1, 1] == engine.rows
+    assert engine._batch is None
 
 
 async def test_a_call_that_expires_on_the_way_to_the_engine_takes_no_part():
