@@ -2,7 +2,8 @@
 
 A small model is run where its request is, on the event loop; any other in a thread of its own. What decides is measured
 at load (onnx/placement.py) and corrected in service: a model that turns out slow leaves the loop for good. Calls that
-meet in the thread share a run where the model's rows may be run together (onnx/rows.py).
+meet share a run where the model's rows may be run together (onnx/rows.py): in the thread those that come while it is
+busy, on the loop those that come in one turn of it.
 """
 
 from functools import partial
@@ -19,12 +20,13 @@ from runners.core.golden import GoldenCase, check_golden, read_golden
 from runners.core.runner import Batching, Description, ModelRef
 from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor, bytes_of
 from runners.core.thread import DEFAULT_LIMIT_N, ModelThread
+from runners.core.turns import Turns
 from runners.onnx.engine import SessionEngine
-from runners.onnx.placement import Placement, loop_elements, place
+from runners.onnx.placement import LOOP_LIMIT_S, Placement, loop_elements, place
 from runners.onnx.providers import PROVIDERS
 from runners.onnx.rows import RowTrial, try_rows
 from runners.onnx.session import LoadedModel, OnnxSession, load_model, session_options
-from runners.onnx.warmup import WarmUp, warm_up
+from runners.onnx.warmup import ROWS_N, WarmUp, warm_up
 from runners.registry.resolve import resolve
 
 PLATFORM = "onnx_onnxv1"
@@ -98,6 +100,7 @@ class EmbeddedEndpoint:
         self._session: OnnxSession | None = loaded.session
         limits = _limits(model.batching, opened.rows)
         self._batcher = Batcher(SessionEngine(loaded.session, thread), limits, self.batch_counts)
+        self._turns = Turns(self._run_here, rows_on_loop(opened.rows), self.batch_counts)
         self._check_input, self._check_output = opened.checks
         self._elements_on_loop = loop_elements(signature)
         self._on_loop = self.placement.on_loop
@@ -109,12 +112,11 @@ class EmbeddedEndpoint:
         return self._session is not None and self._batcher.ready()
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
-        session = self._session
-        if session is None:
+        if self._session is None:
             raise NotReady("the model is closed")
         self._check_input(request)
         if self._on_loop and self._is_small(request):
-            response = InferenceResponse(self._run_here(session, request, deadline_at))
+            response = await self._turns.infer(request, deadline_at=deadline_at)
         else:
             response = await self._batcher.infer(request, deadline_at=deadline_at)
         if self._is_background and bytes_of(response.outputs) > _CHECKED_HERE_BYTES:
@@ -126,6 +128,7 @@ class EmbeddedEndpoint:
 
     async def close(self) -> None:
         self._session = None
+        self._turns.close()
         await self._batcher.close()
 
     def _is_small(self, request: InferenceRequest) -> bool:
@@ -135,11 +138,11 @@ class EmbeddedEndpoint:
                 return False
         return True
 
-    def _run_here(self, session: OnnxSession, request: InferenceRequest, deadline_at: float) -> tuple[Tensor, ...]:
+    def _run_here(self, request: InferenceRequest) -> tuple[Tensor, ...]:
+        if self._session is None:
+            raise NotReady("the model is closed")
         started_at = monotonic()
-        if started_at >= deadline_at:
-            raise DeadlineExceeded("the deadline had passed before the model was called")
-        outputs = session.run(request)
+        outputs = self._session.run(request)
         if monotonic() - started_at > SLOW_S:
             self._count_slow_run()
         else:
@@ -188,6 +191,13 @@ def _limits(batching: Batching, rows: RowTrial) -> Limits:
     if rows.why:
         return Limits(max_rows=1, waiting_n=DEFAULT_LIMIT_N)
     return Limits(rows.rows_n, batching.max_wait_s, WAITING_N)
+
+
+def rows_on_loop(rows: RowTrial) -> int:
+    """How many rows may share a run on the event loop: as many as take no longer than what a lone call there may."""
+    if rows.why:
+        return 1
+    return rows.rows_n if rows.rows_ms < LOOP_LIMIT_S * 1000 else min(ROWS_N, rows.rows_n)
 
 
 RUNNER = Embedded

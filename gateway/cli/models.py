@@ -117,8 +117,8 @@ async def _opened(model: "ModelRef") -> dict[str, Any]:
 def _batching(why: str, rows_n: int, *, on_loop: bool) -> str:
     if why:
         return f"every call by itself: {why}"
-    where = ", where calls meet in its thread; on the event loop none do" if on_loop else ""
-    return f"up to {rows_n} rows of calls that meet are run together{where}"
+    where = "in one turn of the event loop" if on_loop else "while it is busy"
+    return f"up to {rows_n} rows of calls that come {where} are run together"
 
 
 def _described(description: Any) -> dict[str, Any]:

@@ -72,26 +72,8 @@ class Batch:
         return joined([call.request for call in calls])
 
     def deal(self, outputs: Outputs) -> list[Outputs]:
-        """Each call's own rows of the outputs it asked for, in the order of `calls`. Raises RowsLost.
-
-        They are copies: a view would keep the whole batch in memory for as long as one caller keeps one row.
-        """
-        calls = self.calls
-        if len(calls) == 1:
-            return [outputs]
-        for tensor in outputs:
-            if not tensor.shape or tensor.shape[0] != self.rows_n:
-                raise RowsLost(f"output {tensor.name!r} has shape {list(tensor.shape)} for {self.rows_n} rows")
-        by_name = {tensor.name: tensor for tensor in outputs}
-        dealt = []
-        start = 0
-        for call in calls:
-            end = start + call.rows_n
-            wanted = call.request.outputs
-            mine = [by_name[name] for name in wanted] if wanted else outputs
-            dealt.append(tuple([Tensor(t.name, t.datatype, t.array[start:end].copy()) for t in mine]))
-            start = end
-        return dealt
+        """Each call's own rows of the outputs it asked for, in the order of `calls`. Raises RowsLost."""
+        return dealt(outputs, [call.request for call in self.calls])
 
 
 class Ran(Struct, frozen=True, gc=False):
@@ -112,6 +94,29 @@ def joined(requests: Sequence[InferenceRequest]) -> InferenceRequest:
         columns = [list(column) for column in zip(*map(_by_name, requests), strict=True)]
     inputs = tuple([_concatenated(column) for column in columns])
     return InferenceRequest(first.model, inputs, _union([request.outputs for request in requests]), first.version)
+
+
+def dealt(outputs: Outputs, requests: Sequence[InferenceRequest]) -> list[Outputs]:
+    """The rows of each of the requests that were joined, of those outputs it asked for. Raises RowsLost.
+
+    They are copies: a view would keep the whole batch in memory for as long as one caller keeps one row.
+    """
+    if len(requests) == 1:
+        return [outputs]
+    counts = [rows_of(request) for request in requests]
+    rows_n = sum(counts)
+    for tensor in outputs:
+        if not tensor.shape or tensor.shape[0] != rows_n:
+            raise RowsLost(f"output {tensor.name!r} has shape {list(tensor.shape)} for {rows_n} rows")
+    by_name = {tensor.name: tensor for tensor in outputs}
+    mine: list[Outputs] = []
+    start = 0
+    for request, count in zip(requests, counts, strict=True):
+        end = start + count
+        wanted = [by_name[name] for name in request.outputs] if request.outputs else outputs
+        mine.append(tuple([Tensor(t.name, t.datatype, t.array[start:end].copy()) for t in wanted]))
+        start = end
+    return mine
 
 
 def key_of(request: InferenceRequest) -> Key | None:

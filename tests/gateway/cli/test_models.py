@@ -78,7 +78,7 @@ def test_how_rows_are_run_is_told_and_what_it_is_based_on(folder):
     """An operator need not guess why a model is batched or not."""
     found = as_json("inspect", "file:a.onnx")
     # Whether rows gain is measured, on a machine that may be busy.
-    told = "up to 64 rows of calls that meet" if found["batched"] else "every call by itself: rows gain nothing"
+    told = "up to 64 rows of calls that come" if found["batched"] else "every call by itself: rows gain nothing"
     assert found["batching"].startswith(told)
     assert found["rows_ms"]["1"] > 0
     fixed = TEXT.replace("float[N,4]", "float[1,4]")
