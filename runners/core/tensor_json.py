@@ -125,10 +125,10 @@ def count_elements(name: str, datatype: str, shape: tuple[int, ...], limit_bytes
 
 
 def _check_dimensions(name: str, shape: tuple[int, ...], limit: int) -> None:
-    """Each dimension is bounded for itself: beside a zero it would pass, and be multiplied by somebody later."""
+    """The others are bounded also beside a zero: numpy, and whoever comes after it, multiplies them all the same."""
     if min(shape) < 0:
         raise InvalidInput(f"tensor {quoted(name)} has a negative dimension")
-    if max(shape) > limit or math.prod(shape) > limit:
+    if math.prod([size for size in shape if size]) > limit:
         raise InvalidInput(f"tensor {quoted(name)} declares more than the {limit} elements that are taken")
 
 
