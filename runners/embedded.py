@@ -99,7 +99,7 @@ class EmbeddedEndpoint:
         self.batch_counts = BatchCounts()
         self._session: OnnxSession | None = loaded.session
         limits = _limits(model.batching, opened.rows)
-        self._batcher = Batcher(SessionEngine(loaded.session, thread), limits, self.batch_counts)
+        self._batcher = Batcher(model.reference, SessionEngine(loaded.session, thread), limits, self.batch_counts)
         self._turns = Turns(self._run_here, rows_on_loop(opened.rows), self.batch_counts)
         self._check_input, self._check_output = opened.checks
         self._elements_on_loop = loop_elements(signature)

@@ -76,7 +76,8 @@ class Batcher:
     `apart_because` says why.
     """
 
-    def __init__(self, engine: BatchEngine, limits: Limits, counts: BatchCounts) -> None:
+    def __init__(self, name: str, engine: BatchEngine, limits: Limits, counts: BatchCounts) -> None:
+        self._name = name  # of the model, for the log
         self._engine = engine
         self._limits = limits
         self._counts = counts
@@ -233,7 +234,7 @@ class Batcher:
     def _stay_apart(self, why: str) -> None:
         self.together = False
         self.apart_because = why
-        LOG.warning("calls are run one by one from now on: %s", why)
+        LOG.warning("%s: calls are run one by one from now on: %s", self._name, why)
 
     def _expire(self, call: Call) -> None:
         if call.future.done():

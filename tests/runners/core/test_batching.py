@@ -94,7 +94,7 @@ def soon(seconds=30.0):
 
 
 def made(engine, **limits):
-    return Batcher(engine, Limits(**limits), BatchCounts())
+    return Batcher("file:m.onnx", engine, Limits(**limits), BatchCounts())
 
 
 async def answers(batcher, requests):
@@ -273,7 +273,7 @@ async def test_a_model_that_loses_rows_is_run_one_by_one_from_then_on(output, ca
     assert [[[2.0 * n] * 2] for n in range(4)] == [first_of(answer) for answer in found]
     assert [4, 1, 1, 1, 1] == engine.rows
     assert (False, True) == (batcher.together, "for 4 rows" in batcher.apart_because)
-    assert "one by one from now on: output 'y' has shape" in caplog.text
+    assert "file:m.onnx: calls are run one by one from now on: output 'y' has shape" in caplog.text
     await answers(batcher, [row(n) for n in range(2)])
     assert [1, 1] == engine.rows[5:]
 

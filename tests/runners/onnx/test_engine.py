@@ -28,7 +28,7 @@ async def opened():
 
     def open_model(path):
         session = load_model(path, ProviderChoice(), threads=1, options=session_options()).session
-        batchers.append(Batcher(SessionEngine(session, ModelThread("test")), Limits(), BatchCounts()))
+        batchers.append(Batcher("test", SessionEngine(session, ModelThread("test")), Limits(), BatchCounts()))
         return batchers[-1]
 
     yield open_model
