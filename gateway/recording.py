@@ -69,15 +69,16 @@ def _request_event(arrival: Arrival, routed: Routed | None, outcome: Outcome | N
         return _refused_event(arrival, reply)
     route, facts, plan = routed.route, routed.facts, routed.decision.plan
     answered = outcome.answered if outcome else None
+    trace = arrival.trace
     return RequestEvent(
         at=arrival.at,
         event_id=arrival.event_id,
         request_id=request_id_of(arrival, routed.request.id)[:TEXT_LIMIT],
-        trace_id=arrival.trace.trace_id if arrival.trace else "",
-        span_id=arrival.trace.span_id if arrival.trace else "",
+        trace_id=trace.trace_id if trace else "",
+        span_id=trace.span_id if trace else "",
         unit_hash=_bounded_unit(facts.unit),
         unit_kind=route.unit_kind if facts.unit else "request",
-        attributes={n: v[:TEXT_LIMIT] for n, v in zip(route.attribute_names, facts.attributes, strict=True)},
+        attributes=_bounded(route.attribute_names, facts.attributes) if facts.attributes else {},
         route=route.name,
         revision=route.revision,
         experiment=route.experiment,
@@ -86,7 +87,7 @@ def _request_event(arrival: Arrival, routed: Routed | None, outcome: Outcome | N
         answered_arm=answered.arm.name if answered else "",
         share_ppm=plan.share_ppm,
         reason=plan.reason,
-        shadows=tuple([arm.name for arm in routed.decision.shadows]),
+        shadows=tuple([arm.name for arm in routed.decision.shadows]) if routed.decision.shadows else (),
         calls=tuple([_call(seen, arrival) for seen in outcome.observations]) if outcome else (),
         fallback_cause=outcome.fallback_cause if outcome else "",
         status=reply.code,
@@ -159,6 +160,10 @@ def _call(seen: Observation, arrival: Arrival) -> Call:
         batch_rows=seen.batch_rows,
         queued_ms=seen.queued_s * 1e3,
     )
+
+
+def _bounded(names: tuple[str, ...], values: tuple[str, ...]) -> dict[str, str]:
+    return {name: value[:TEXT_LIMIT] for name, value in zip(names, values, strict=True)}
 
 
 def _bounded_unit(unit: str) -> str:
