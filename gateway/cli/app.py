@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import assign, audit, models, serve, state, token, validate
+from gateway.cli import assign, audit, diff, models, serve, state, token, validate
 
 app = typer.Typer(
     name="turnout",
     help="Serve ONNX models behind A/B tests, canaries and shadows, with a fallback that answers.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
+app.command("diff")(diff.diff)
 app.command("assign")(assign.assign)
 app.add_typer(models.app, name="models")
 app.add_typer(state.app, name="state")

@@ -1,16 +1,16 @@
 """`turnout models`: what is in the model store, and what a model turns out to be when it is opened."""
 
 import asyncio
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gateway.cli.printing import Output, OutputOption, show, table
 
 if TYPE_CHECKING:
     from runners.core.runner import ModelRef
@@ -22,33 +22,23 @@ _NOTHING: tuple[object, ...] = ("", [], {}, None)
 app = typer.Typer(name="models", help="Look into models and the model store.", no_args_is_help=True)
 
 
-class Output(StrEnum):
-    """How to print."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-_Output = Annotated[Output, typer.Option("--output", "-o", help="How to print it.")]
-
-
 @app.command("import")
 def import_model(
     file: Annotated[Path, typer.Argument(help="An ONNX file; weights beside it are taken along.")],
     name: Annotated[str, typer.Option("--name", help="Its name in the store, lower-cased.")],
     version: Annotated[str, typer.Option("--version", help="By default the first 12 digits of its SHA-256.")] = "",
-    output: _Output = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Put an ONNX file into BentoML's model store, where `bento:NAME:VERSION` finds it."""
     with _refusals():
         from runners.registry.bento import import_file
 
         stored = import_file(file, name, version)
-    _print(output, _stored(stored), lambda: print(f"imported {stored.reference}  sha256 {stored.digest}"))
+    show(output, _stored(stored), lambda: print(f"imported {stored.reference}  sha256 {stored.digest}"))
 
 
 @app.command("list")
-def list_models(output: _Output = Output.TABLE) -> None:
+def list_models(output: OutputOption = Output.TABLE) -> None:
     """List the models in BentoML's model store."""
     with _refusals():
         from runners.registry.bento import list_models as all_models
@@ -58,10 +48,10 @@ def list_models(output: _Output = Output.TABLE) -> None:
         (model.reference, model.digest[:12] or "not ours", str(model.opset or ""), model.created_at[:19])
         for model in found
     ]
-    _print(
+    show(
         output,
         [_stored(model) for model in found],
-        lambda: _table(("reference", "sha256", "opset", "created"), rows),
+        lambda: table(("reference", "sha256", "opset", "created"), rows),
     )
 
 
@@ -71,17 +61,17 @@ def inspect_model(
     provider: Annotated[
         str, typer.Option("--provider", help="Where to open it: cpu, cuda, tensorrt, openvino.")
     ] = "cpu",
-    output: _Output = Output.TABLE,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Open a model as a gateway would, and print what it is and how it will be run."""
     with _refusals():
         from runners.core.runner import ModelRef, ProviderChoice
 
         facts = asyncio.run(_opened(ModelRef(reference, Path.cwd(), provider=ProviderChoice(provider))))
-    _print(
+    show(
         output,
         facts,
-        lambda: _table(("", ""), [(key, _text(value)) for key, value in facts.items() if value not in _NOTHING]),
+        lambda: table(("", ""), [(key, _text(value)) for key, value in facts.items() if value not in _NOTHING]),
     )
 
 
@@ -164,25 +154,6 @@ def _text(value: Any) -> str:
             return ", ".join(value)
         case _:
             return str(value)
-
-
-def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*heads, show_header=any(heads), box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text, for a model's name may look like markup
-    Console(soft_wrap=True).print(table)
-
-
-def _print(output: Output, facts: Any, as_table: Callable[[], None]) -> None:
-    match output:
-        case Output.JSON:
-            print(json.dumps(facts, indent=2))
-        case Output.TABLE:
-            as_table()
 
 
 @contextmanager

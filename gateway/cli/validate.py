@@ -1,39 +1,77 @@
 """`turnout validate`: every mistake at once, and in return the facts that hold for every request."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.loading import compile_routes, read_configuration
+from gateway.cli.loading import compile_routes, model_file, read_configuration
+from gateway.cli.printing import Output, OutputOption, show
 from gateway.config.compiled import CompiledRoute
+from gateway.config.traffic import traffic_of
 from strategies.core.plan import WHOLE_PPM
+from strategies.core.spec import percent
 
 
 def validate(
     config: Annotated[Path, typer.Argument(help="The config directory.")] = Path("configs"),
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Check a config directory without opening a model. Exit status 0: it can be served; 2: it cannot."""
     configuration = read_configuration(config)
     routes = compile_routes(configuration, {})
+    show(output, [_plain(route) for route in routes], lambda: _print(config, routes))
+
+
+def describe(route: CompiledRoute) -> list[str]:
+    """What is true of every request to a route, a fact a line."""
+    traffic = traffic_of(route)
+    return [
+        f"{traffic.route}: {traffic.strategy}",
+        f"  answers   {traffic.answers} arm for every request",
+        f"  units     {_shares(traffic.shares_ppm)}; {percent(sum(traffic.shares_ppm.values()))} in all",
+        f"  fallback  {' → '.join(traffic.fallback)}; {_held(route)}",
+        f"  shadows   {_shares(traffic.shadow_ppm) or 'none'}",
+        f"  calls     {traffic.calls_ppm / WHOLE_PPM:.4g} for a request that needs no fallback",
+        *(f"  unequal   {name}: {'; '.join(words)}" for name, words in traffic.unlike.items()),
+        *(f"  unreached {name} gets no request" for name in traffic.unreached),
+    ]
+
+
+def _print(config: Path, routes: tuple[CompiledRoute, ...]) -> None:
     for route in routes:
         typer.echo("\n".join(describe(route)))
     typer.echo(f"{config}: {len(routes)} route{'s' if len(routes) > 1 else ''}, no problem")
 
 
-def describe(route: CompiledRoute) -> list[str]:
-    """What is true of every request to a route, a fact a line."""
-    shadows = ", ".join(f"{name} {percent(ppm)}" for name, ppm in route.shadows.items())
-    calls = 1 + sum(route.shadows.values()) / WHOLE_PPM
-    return [
-        f"{route.name}: {route.strategy}",
-        "  units     " + ", ".join(f"{plan.serve[0].name} {percent(plan.share_ppm)}" for plan in route.plans),
-        "  fallback  " + " → ".join(route.fallback),
-        f"  shadows   {shadows or 'none'}",
-        f"  calls     {calls:.4g} for a request that needs no fallback",
-    ]
+def _plain(route: CompiledRoute) -> dict[str, object]:
+    traffic = traffic_of(route)
+    return {
+        "route": traffic.route,
+        "strategy": traffic.strategy,
+        "answers": traffic.answers,
+        "shares_ppm": dict(traffic.shares_ppm),
+        "shadow_ppm": dict(traffic.shadow_ppm),
+        "calls_ppm": traffic.calls_ppm,
+        "fallback": list(traffic.fallback),
+        "held_bytes": _held_bytes(route),
+        "unlike": {name: list(words) for name, words in traffic.unlike.items()},
+        "unreached": list(traffic.unreached),
+    }
 
 
-def percent(ppm: int) -> str:
-    """A share as people read it: 5%, 0.1%."""
-    return f"{ppm / 10_000:g}%"
+def _held(route: CompiledRoute) -> str:
+    """Where the chain ends; the size is its model file's, without what the runtime adds."""
+    size = _held_bytes(route)
+    return f"ends in {route.fallback[-1]}, held here" + (f" ({size / 1024:,.1f} KiB)" if size is not None else "")
+
+
+def _held_bytes(route: CompiledRoute) -> int | None:
+    last = next(each for each in route.arms if each.arm.name == route.fallback[-1])
+    file = model_file(last.model)
+    return file.stat().st_size if file else None
+
+
+def _shares(ppm_by_arm: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {percent(ppm)}" for name, ppm in ppm_by_arm.items())

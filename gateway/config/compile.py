@@ -26,7 +26,7 @@ def compile_route(
     """Give a checked document its meaning. `root` is where its relative paths begin, `before` the map it replaces."""
     resident = _resident(document)
     arms = _with_resident(arms_of(document), resident)
-    salt = effective_salt(document.salt or document.route, document.epoch)
+    salt = _salt(document)
     shadows = {shadow.candidate: share_ppm(shadow.share) for shadow in document.shadow}
     if resident:
         shadows[resident + RESIDENT_SUFFIX] = RESIDENT_EXERCISE_PPM
@@ -55,6 +55,17 @@ def compile_route(
         is_pinnable=document.pin,
         is_critical=document.critical,
     )
+
+
+def inherited_map(document: RouteDoc, before: CompiledRoute | None) -> Allocation | None:
+    """The map to derive the document's from; None when there is none, or its points would be other units' points."""
+    if before is None or (before.salt, before.unit) != (_salt(document), _source(document.unit)):
+        return None
+    return before.decider.allocation
+
+
+def _salt(document: RouteDoc) -> str:
+    return effective_salt(document.salt or document.route, document.epoch)
 
 
 def _resident(document: RouteDoc) -> str:

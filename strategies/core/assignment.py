@@ -71,6 +71,16 @@ def reallocate(before: Allocation | None, plans: tuple[Plan, ...]) -> Allocation
     return _assemble(kept, plans)
 
 
+def moves(before: Allocation, after: Allocation) -> dict[tuple[str, str], int]:
+    """How many of the 2^64 points change hands, by (arm before, arm after); arms that give nothing are left out."""
+    found: dict[tuple[str, str], int] = {}
+    for start, end in pairwise(sorted({*before.starts, *after.starts, POINTS})):
+        pair = _key(before.at(start)), _key(after.at(start))
+        if pair[0] != pair[1]:
+            found[pair] = found.get(pair, 0) + end - start
+    return found
+
+
 def _targets(plans: tuple[Plan, ...]) -> list[int]:
     if sum(plan.share_ppm for plan in plans) != WHOLE_PPM:
         raise ValueError(f"shares must sum to {WHOLE_PPM} ppm, not {sum(p.share_ppm for p in plans)}")

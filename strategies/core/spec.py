@@ -40,6 +40,11 @@ def share_ppm(share: Share) -> int:
     return int(ppm)
 
 
+def percent(ppm: float) -> str:
+    """A share as people read it: 5%, 0.1%."""
+    return f"{ppm / 10_000:.7g}%"
+
+
 def duration_s(duration: Duration) -> float:
     """Seconds. Raises ValueError with the cure."""
     text = duration.strip()

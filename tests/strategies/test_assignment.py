@@ -13,6 +13,7 @@ from strategies.core.assignment import (
     POINTS,
     Allocation,
     effective_salt,
+    moves,
     point_of,
     reallocate,
     salted,
@@ -34,17 +35,6 @@ def widths_of(allocation: Allocation) -> dict[str, int]:
     for start, end, plan in allocation.intervals():
         widths[plan.assigned.name] = widths.get(plan.assigned.name, 0) + end - start
     return widths
-
-
-def moved(before: Allocation, after: Allocation) -> dict[tuple[str, str], int]:
-    """Points that change hands, by (from, to)."""
-    edges = sorted({*before.starts, *after.starts, POINTS})
-    moves: dict[tuple[str, str], int] = {}
-    for start, end in pairwise(edges):
-        pair = before.at(start).assigned.name, after.at(start).assigned.name
-        if pair[0] != pair[1]:
-            moves[pair] = moves.get(pair, 0) + end - start
-    return moves
 
 
 @st.composite
@@ -135,7 +125,25 @@ def test_a_changed_map_moves_the_fewest_points(first, second, third):
         before, allocation = allocation, reallocate(allocation, plans_of(wanted))
         old, new = widths_of(before), widths_of(allocation)
         fewest = sum(max(0, old.get(name, 0) - new.get(name, 0)) for name in NAMES)
-        assert sum(moved(before, allocation).values()) == fewest
+        assert sum(moves(before, allocation).values()) == fewest
+
+
+@given(shares(), shares())
+def test_moves_are_what_units_would_see(first, second):
+    """The count over the map equals a count over units that stand evenly spread."""
+    first, second = ({name: ppm // 1_000 * 1_000 for name, ppm in wanted.items()} for wanted in (first, second))
+    for wanted in (first, second):
+        wanted["base"] += WHOLE_PPM - sum(wanted.values())
+    before = reallocate(None, plans_of(first))
+    after = reallocate(before, plans_of(second))
+    seen: dict[tuple[str, str], int] = {}
+    for unit in range(1_000):
+        pair = tuple(each.at((2 * unit + 1) * POINTS // 2_000).assigned.name for each in (before, after))
+        if pair[0] != pair[1]:
+            seen[pair] = seen.get(pair, 0) + 1
+
+    told = {pair: round(points * 1_000 / POINTS) for pair, points in moves(before, after).items()}
+    assert {pair: units for pair, units in told.items() if units} == seen
 
 
 @given(st.lists(st.integers(0, WHOLE_PPM), min_size=2, max_size=6).map(sorted))
@@ -145,7 +153,7 @@ def test_a_ramp_only_adds_units(ramp):
     for share in ramp:
         before, allocation = allocation, reallocate(allocation, plans_of({"a": share, "base": WHOLE_PPM - share}))
         if before:
-            assert set(moved(before, allocation)) <= {("base", "a")}
+            assert set(moves(before, allocation)) <= {("base", "a")}
 
 
 @given(st.integers(0, WHOLE_PPM), st.integers(0, WHOLE_PPM))
@@ -161,16 +169,16 @@ def test_narrowing_a_canary_undoes_its_widening(small, large):
 def test_a_canary_at_half_becomes_an_ab_test_without_moving_anybody():
     canary = reallocate(None, plans_of({"a": 500_000, "base": 500_000}))
 
-    assert moved(canary, reallocate(canary, plans_of({"a": 500_000, "base": 500_000}))) == {}
+    assert moves(canary, reallocate(canary, plans_of({"a": 500_000, "base": 500_000}))) == {}
 
 
 def test_a_third_arm_takes_its_share_evenly():
     """Two arms that both give way give way by the same amount."""
     two = reallocate(None, plans_of({"a": 500_000, "base": 500_000}))
-    moves = moved(two, reallocate(two, plans_of({"a": 400_000, "b": 200_000, "base": 400_000})))
+    given = moves(two, reallocate(two, plans_of({"a": 400_000, "b": 200_000, "base": 400_000})))
 
-    assert moves.keys() == {("a", "b"), ("base", "b")}
-    assert abs(moves["a", "b"] - moves["base", "b"]) <= 2
+    assert given.keys() == {("a", "b"), ("base", "b")}
+    assert abs(given["a", "b"] - given["base", "b"]) <= 2
 
 
 def test_shares_that_do_not_add_up_are_refused():

@@ -1,0 +1,70 @@
+"""`turnout diff`: what a change of documents does to traffic, before it does."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from hashlib import file_digest
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.loading import model_file, refusals
+from gateway.cli.printing import Output, OutputOption, show
+from gateway.config.compile import compile_route, inherited_map
+from gateway.config.compiled import CompiledRoute
+from gateway.config.diff import RouteDiff, Side, diff_routes
+from gateway.config.directory import ROUTES_FOLDER, Configuration, load_directory, load_route
+from gateway.config.documents import SettingsDoc
+from gateway.config.parse import read
+
+DIFFERS = 1  # exit status, as diff(1) has it; 2 is for what cannot be compared
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(help="A config directory or one route's file.")],
+    new: Annotated[Path, typer.Argument(help="Another one.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say in words of traffic what NEW changes. Exit status 0: nothing; 1: something; 2: one of them has problems."""
+    with refusals():
+        before = _sides(_load(old, today=date.min), {})  # what has expired may well be compared to what follows it
+        after = _sides(_load(new, today=datetime.now(UTC).date()), before)
+    found = diff_routes(before, after)
+    show(output, [difference.plain() for difference in found], lambda: _print(found))
+    if found:
+        raise typer.Exit(DIFFERS)
+
+
+def _load(path: Path, *, today: date) -> Configuration:
+    if path.is_dir():
+        return load_directory(path, today=today)
+    root = path.parent.parent if path.parent.name == ROUTES_FOLDER else path.parent
+    return Configuration(root, SettingsDoc(), (load_route(read(path), today=today),))
+
+
+def _sides(configuration: Configuration, before: dict[str, Side]) -> dict[str, Side]:
+    """Every route compiled; where one came before, its map is derived from that one's."""
+    sides = {}
+    for document in configuration.routes:
+        side = before.get(document.route)
+        inherited = inherited_map(document, side.compiled if side else None)
+        compiled = compile_route(document, root=configuration.root, before=inherited)
+        sides[document.route] = Side(document, compiled, dict(_digests(compiled)))
+    return sides
+
+
+def _digests(route: CompiledRoute) -> Iterator[tuple[str, str]]:
+    for each in route.arms:
+        file = model_file(each.model)
+        if file:
+            with file.open("rb") as content:
+                yield each.arm.name, file_digest(content, "sha256").hexdigest()
+
+
+def _print(found: tuple[RouteDiff, ...]) -> None:
+    for difference in found:
+        typer.echo(difference.route)
+        for words in difference.words:
+            typer.echo(f"  {words}")
+    if not found:
+        typer.echo("no difference")

@@ -1,0 +1,82 @@
+"""What a compiled route does to traffic, as values that can be printed, compared and asserted. Pure."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from msgspec import Struct
+
+from gateway.config.compiled import CompiledArm, CompiledRoute
+from strategies.core.arm import Role
+from strategies.core.assignment import POINTS
+from strategies.core.plan import WHOLE_PPM
+
+
+class Traffic(Struct, frozen=True):
+    """One route in numbers. Shares are of the units that take part; calls are of their requests, in ppm, expected.
+
+    `unreached` are arms that get no request under any share of the strategy, shadow or fallback. `unlike` says what
+    an arm of the test runs on that the baseline does not: latencies then compare engines, not models.
+    """
+
+    route: str
+    strategy: str
+    answers: int  # how many arms are called to answer one request
+    shares_ppm: Mapping[str, int]
+    shadow_ppm: Mapping[str, int]
+    fallback: tuple[str, ...]
+    unreached: tuple[str, ...]
+    unlike: Mapping[str, tuple[str, ...]]
+
+    @property
+    def shadow_load_ppm(self) -> int:
+        """Shadow calls for a million requests."""
+        return sum(self.shadow_ppm.values())
+
+    @property
+    def calls_ppm(self) -> int:
+        """Calls of models for a million requests that need no fallback."""
+        return self.answers * WHOLE_PPM + self.shadow_load_ppm
+
+
+def traffic_of(route: CompiledRoute) -> Traffic:
+    """What the route's map, chain and shadows come to."""
+    widths: dict[str, int] = {plan.serve[0].name: 0 for plan in route.plans}
+    for start, end, plan in route.decider.allocation.intervals():
+        widths[plan.serve[0].name] += end - start
+    shares = {name: round(width * WHOLE_PPM / POINTS) for name, width in widths.items()}
+    shadows = {
+        name: round(ppm * (WHOLE_PPM - shares.get(name, 0)) / WHOLE_PPM)  # an arm is never the shadow of itself
+        for name, ppm in route.shadows.items()
+    }
+    reached = shares.keys() | {name for name, ppm in shadows.items() if ppm} | set(route.fallback)
+    return Traffic(
+        route=route.name,
+        strategy=route.strategy,
+        answers=max(len(plan.serve) for plan in route.plans),
+        shares_ppm=shares,
+        shadow_ppm=shadows,
+        fallback=route.fallback,
+        unreached=tuple(each.arm.name for each in route.arms if each.arm.name not in reached and not route.is_pinnable),
+        unlike=dict(_unlike(route, shares.keys())),
+    )
+
+
+def _unlike(route: CompiledRoute, compared: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    baseline = next(each for each in route.arms if each.arm.role is Role.BASELINE)
+    here = _resources(baseline)
+    for each in route.arms:
+        there = _resources(each)
+        words = tuple(f"{word} {there[word]}, not {here[word]}" for word in here if there[word] != here[word])
+        if words and each.arm.name in compared:
+            yield each.arm.name, words
+
+
+def _resources(each: CompiledArm) -> dict[str, str]:
+    model = each.model
+    batching = model.batching
+    return {
+        "runner": each.runner,
+        "provider": model.provider.name,
+        "threads": str(model.threads),
+        "batches of": f"{batching.max_rows} rows within {batching.max_wait_s * 1000:g} ms",
+        "server": model.server.url if model.server else "none",
+    }
