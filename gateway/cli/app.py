@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import assign, audit, diff, models, serve, state, token, validate
+from gateway.cli import assign, audit, diff, models, schema, serve, state, token, validate
 
 app = typer.Typer(
     name="turnout",
@@ -17,6 +17,7 @@ app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
 app.command("diff")(diff.diff)
 app.command("assign")(assign.assign)
+app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models")
 app.add_typer(state.app, name="state")
 app.add_typer(audit.app, name="audit")

@@ -52,6 +52,9 @@ def _unless_off(written: object) -> object:
     return {"max_rows": 1} if written in ("off", False) else written  # False is what YAML 1.1 made of the word
 
 
+_OFF_TOO = BeforeValidator(_unless_off, json_schema_input_type=BatchingDoc | Literal["off"])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmTlsDoc:
     """Whom to trust at another server, by default whom the system trusts, and what to show it, by default nothing."""
@@ -76,7 +79,9 @@ class ArmDoc:
     outputs: OutputsDoc = OutputsDoc()
     golden: Text | None = None
     threads: Annotated[int, Field(ge=1, le=256)] = 1
-    batching: Annotated[BatchingDoc, BeforeValidator(_unless_off)] = BatchingDoc()
+    batching: Annotated[
+        BatchingDoc, BeforeValidator(_unless_off, json_schema_input_type=BatchingDoc | Literal["off"])
+    ] = BatchingDoc()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
