@@ -2,7 +2,7 @@
 # ARGS=... is handed to the program behind a target, as in: make test ARGS="tests/strategies -k canary".
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check chaos bench conformance clients lock clean
+.PHONY: help demo test check chaos bench peers conformance clients lock clean
 
 PYTHON ?=
 export PYTHON
@@ -32,7 +32,7 @@ chaos: ## send a hundred thousand requests through candidates that fail, and as 
 	$(ENVIRONMENT) .venv dev turnout
 	@TURNOUT_CHAOS_REQUESTS=100000 $(BIN)/python -m pytest tests/chaos --timeout 900 $(ARGS)
 
-bench: ## measure throughput and latency beside the floor
+bench: peers ## measure throughput and latency beside the floor and other servers
 	$(ENVIRONMENT) .venv dev turnout
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
@@ -49,6 +49,12 @@ clients: ## make .venv-clients and others like it, which hold stock clients, a s
 lock: ## write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newer versions
 	$(ENVIRONMENT) .venv-lock uv
 	@UPGRADE=$(UPGRADE) sh scripts/lock.sh
+
+peers: ## make .venv-bentoml and others like it, which hold servers to measure beside ours
+	$(ENVIRONMENT) .venv-mlserver mlserver
+	$(ENVIRONMENT) .venv-kserve kserve
+	$(ENVIRONMENT) .venv-bentoml bentoml
+	$(ENVIRONMENT) .venv-litserve litserve
 
 clean: ## remove caches and build products; environments stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -73,6 +73,8 @@ def compare(where: str, arm: str, probs: NDArray[np.float32], workload: Workload
 def read_json(body: bytes) -> Answer:
     """An answer whose tensor is in JSON."""
     answer = json.loads(body)
+    if isinstance(answer, list):  # BentoML's batching deals lists, so there an answer is its outputs alone
+        answer = {"outputs": answer}
     (output,) = answer["outputs"]
     return _arm(answer), np.array(output["data"], np.float32).reshape(output["shape"])
 
@@ -131,4 +133,4 @@ def _asking(case: str, port: int, workload: Workload) -> tuple[Callable[[str], A
 
 def _arm(answer: dict[str, Any]) -> str:
     """The arm an answer names. The floor names none: it has but one model, the baseline's."""
-    return str(answer.get("parameters", {}).get("turnout_arm", BASELINE))
+    return str((answer.get("parameters") or {}).get("turnout_arm", BASELINE))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from benchmarks.answers import FRAME_BYTES, WrongAnswer, await_answers, check_answers
 from benchmarks.load import Load, Measured, send
 from benchmarks.readings import Reading, read_memory_mib, read_server
-from benchmarks.servers import Running, Station, serve
+from benchmarks.servers import Running, Station, cases_of, serve
 
 WARM_AT_ONCE = 8
 
@@ -60,7 +60,7 @@ def measure(matrix: Matrix, station: Station, tell: Callable[[str], None]) -> It
 
 
 def _measure_server(running: Running, round_no: int, matrix: Matrix, station: Station) -> Iterator[Run]:
-    for case in matrix.cases:
+    for case in cases_of(running.name, matrix.cases):
         await_answers(running, case, station.workload)
         port = running.ports["grpc" if case == "grpc" else "http"]
         send(Load(case, station.workload, port, WARM_AT_ONCE, matrix.warm_s, matrix.load_cpu))

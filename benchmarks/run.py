@@ -1,4 +1,4 @@
-"""Measure the gateway beside the floor: `make bench`, or `.venv/bin/python benchmarks/run.py --help`.
+"""Measure the gateway beside the floor and other servers: `make bench`, or `.venv/bin/python benchmarks/run.py --help`.
 
 README.md here says what is measured and how to read it. The exit status is 1 if a server answered wrongly, 2 if it
 could not be measured at all.
@@ -20,10 +20,13 @@ from benchmarks.answers import WrongAnswer
 from benchmarks.load import CASES, LoadFailed, missing_packages
 from benchmarks.machine import busy_warning, describe_machine, list_versions, pick_cpus
 from benchmarks.models import CACHE, SHAPES, make_workload
-from benchmarks.report import insert_section, make_rows, render, render_footprint
+from benchmarks.peer_servers import PEERS, missing_environment, version_of
+from benchmarks.plot import draw
+from benchmarks.report import Row, insert_section, make_rows, render, render_footprint
 from benchmarks.rounds import Matrix, Run, measure
-from benchmarks.servers import FLOOR, SERVERS, ServerFailed, Station
+from benchmarks.servers import SERVERS, STRATEGIES, ServerFailed, Station
 from benchmarks.sink import TraceSink
+from benchmarks.targets import AT_ONCE, render_targets
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -48,7 +51,8 @@ def main() -> int:
     if missing:
         sys.stderr.write(f"the load generators are not installed; cure: apt-get install {' '.join(missing)}\n")
         return UNMEASURED
-    warnings = [warning for warning in (busy_warning(), one_core_warning()) if warning]
+    absent = absent_peers(options)
+    warnings = [warning for warning in (busy_warning(), one_core_warning(), absent) if warning]
     for warning in warnings:
         tell(f"warning: {warning}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers are ended, too
@@ -74,13 +78,14 @@ def main() -> int:
         if options.write and not failure:
             RESULTS.write_text(insert_section(RESULTS.read_text(), section))
             tell(f"written to {RESULTS}")
+            draw_pictures(options.model, make_rows(runs))
     if failure:
         tell(failure)
     return status
 
 
 def read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description="Measure the gateway beside the floor.")
+    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description="Measure the gateway beside others.")
     parser.add_argument("--quick", action="store_true", help="a minute or two that prove the scripts, not the figures")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {RESULTS.name}, newest first")
     parser.add_argument("--servers", default=",".join(SERVERS), help="which ones, by comma [%(default)s]")
@@ -99,6 +104,7 @@ def make_matrix(options: argparse.Namespace) -> Matrix:
     """The cells that the options ask for. Leaves with one line when they ask for what there is not."""
     chosen = QUICK if options.quick else FULL
     servers = _listed("server", options.servers, SERVERS)
+    servers = tuple(name for name in servers if name not in PEERS or not missing_environment(name))
     cases = _listed("case", options.cases, tuple(CASES))
     at_once = (options.at_once or chosen.at_once).split(",")
     if not all(number.isdecimal() and 0 < int(number) <= 1024 for number in at_once):
@@ -114,13 +120,36 @@ def make_section(options: argparse.Namespace, runs: list[Run], warnings: list[st
     rounds_n = len({run.round_no for run in runs})
     heading = f"## {datetime.now(UTC):%Y-%m-%d}, {options.model}" + (", quick" if options.quick else "")
     how = f"{rounds_n} round{'s' if rounds_n > 1 else ''}; medians, least and most. {render_footprint(runs)}"
-    facts = [f"{describe_machine()}.", f"{list_versions()}.", how, *[f"**Warning:** {each}." for each in warnings]]
-    return "\n\n".join([heading, *facts, render(make_rows(runs))])
+    versions = [list_versions(), *sorted({version_of(run.server) for run in runs if run.server in PEERS})]
+    facts = [f"{describe_machine()}.", f"{', '.join(versions)}.", how, *[f"**Warning:** {each}." for each in warnings]]
+    return "\n\n".join([heading, *facts, *filter(None, [aims(options, runs)]), render(make_rows(runs))])
+
+
+def aims(options: argparse.Namespace, runs: list[Run]) -> str:
+    """What was aimed at, and reached or not; the aims are those of the smallest model."""
+    return render_targets(runs) if options.model == next(iter(SHAPES)) else ""
+
+
+def absent_peers(options: argparse.Namespace) -> str:
+    """Which servers are not measured, and why."""
+    asked = [name for name in options.servers.split(",") if name in PEERS]
+    reasons = {reason for name in asked if (reason := missing_environment(name))}
+    return f"not measured: {'; '.join(sorted(reasons))}" if reasons else ""
+
+
+def draw_pictures(model: str, rows: list[Row]) -> None:
+    """A picture of each case at the most that are under way at once, beside the results."""
+    for case in ("json", "grpc"):
+        cell = [row for row in rows if row.case == case and row.at_once == AT_ONCE]
+        if cell:
+            picture = RESULTS.with_name(f"{model}-{case}.svg")
+            picture.write_text(draw(f"{CASES[case]}, model {model}, {AT_ONCE} at once, one core", cell))
+            tell(f"drawn: {picture}")
 
 
 def check_tracing(runs: list[Run], received_bytes: int) -> None:
     """Raises LoadFailed when a gateway ran without exporting spans, which would flatter it."""
-    if any(run.server != FLOOR for run in runs) and not received_bytes:
+    if any(run.server in STRATEGIES for run in runs) and not received_bytes:
         raise LoadFailed("no span reached the trace sink, so the gateway did not run as it does by default")
 
 

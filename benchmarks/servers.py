@@ -1,4 +1,4 @@
-"""The servers that are measured, each in processes of its own: the floor, and the gateway under one strategy.
+"""The servers that are measured, each in processes of its own: the floor, the gateway under one strategy, and peers.
 
 A gateway runs as anybody would start it, `turnout serve DIRECTORY`, with every setting at its default: events are
 written, metrics counted, one request in a hundred traced and its spans exported.
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.models import Workload
+from benchmarks.peer_servers import PEERS, launch
 
 FLOOR = "floor"
 STRATEGIES: Mapping[str, dict[str, object]] = {  # by the name a server has in tables
@@ -26,7 +28,7 @@ STRATEGIES: Mapping[str, dict[str, object]] = {  # by the name a server has in t
     "canary": {"strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%", "bake": "10m"}]}},
     "shadow": {"strategy": {"kind": "baseline"}, "shadow": [{"candidate": "new", "share": "100%"}]},
 }
-SERVERS = (FLOOR, *STRATEGIES)
+SERVERS = (FLOOR, *STRATEGIES, *PEERS)
 ROOT = Path(__file__).parents[1]
 PORTS = {
     "metrics": re.compile(r"metrics http://[^\s:]+:(\d+)"),
@@ -64,19 +66,55 @@ class Running:
 @contextmanager
 def serve(name: str, station: Station) -> Iterator[Running]:
     """Run the server called `name` until the block is left. Raises ServerFailed."""
+    if name in PEERS:
+        with _serve_peer(name, station) as running:
+            yield running
+        return
     commands = _floor_commands(station) if name == FLOOR else {"http": _gateway_command(name, station)}
     started_at = time.monotonic()
     logs = {protocol: station.scratch / f"{name}-{protocol}.log" for protocol in commands}
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for protocol, command in commands.items():
-            children[protocol] = _start(command, logs[protocol], station)
+            children[protocol] = _start(command, logs[protocol], station, {}, ROOT)
         ports = _await_ports(name, children, logs)
         processes = {protocol: children.get(protocol, children["http"]).pid for protocol in ("http", "grpc")}
         yield Running(name, ports, processes, time.monotonic() - started_at)
     finally:
         _stop(children)
         shutil.rmtree(_state(name, station), ignore_errors=True)  # a gateway keeps up to a gigabyte of events
+
+
+def cases_of(name: str, cases: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of `cases` that a server speaks: the floor and the gateway all of them."""
+    return tuple(case for case in cases if name not in PEERS or case in PEERS[name].cases)
+
+
+@contextmanager
+def _serve_peer(name: str, station: Station) -> Iterator[Running]:
+    start = launch(name, station.workload, station.scratch)
+    log = start.folder / "log"
+    started_at = time.monotonic()
+    child = _start(start.command, log, station, start.environment, start.folder)
+    try:
+        _await_listening(name, child, start.ports["http"], log)
+        yield Running(name, start.ports, dict.fromkeys(start.ports, child.pid), time.monotonic() - started_at)
+    finally:
+        _stop({"http": child})
+        shutil.rmtree(start.folder, ignore_errors=True)
+
+
+def _await_listening(name: str, child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until somebody listens. Raises ServerFailed."""
+    ends_at = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < ends_at and child.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise ServerFailed(f"{name} did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 def read_ports(log: str) -> dict[str, int]:
@@ -118,13 +156,17 @@ def _state(strategy: str, station: Station) -> Path:
     return station.scratch / f"{strategy}-state"
 
 
-def _start(command: list[str], log: Path, station: Station) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], log: Path, station: Station, more: Mapping[str, str], folder: Path
+) -> subprocess.Popen[bytes]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     environment = {**inherited, "OTEL_EXPORTER_OTLP_ENDPOINT": station.trace_endpoint}
+    if more:  # a peer traces nothing
+        environment = {**inherited, **more}
     with log.open("wb") as written:
         return subprocess.Popen(
             ["taskset", "-c", str(station.cpu), *command],
-            cwd=ROOT,
+            cwd=folder,
             env=environment,
             stdout=written,
             stderr=written,

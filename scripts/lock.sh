@@ -21,6 +21,8 @@ lock build --group pyproject.toml:build --constraints requirements/dev.txt
 lock clients --group pyproject.toml:clients
 lock kserve --group pyproject.toml:kserve
 lock mlserver --group pyproject.toml:mlserver
+lock bentoml --group pyproject.toml:bentoml
+lock litserve --group pyproject.toml:litserve
 lock fuzz --group pyproject.toml:fuzz
 lock uv --group pyproject.toml:lock
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LOCKS = {path.stem: path for path in (ROOT / "requirements").glob("*.txt")}
-EXPECTED = {"core", "all", "dev", "gpu", "build", "clients", "kserve", "mlserver", "fuzz", "uv"}
+EXPECTED = {"core", "all", "dev", "gpu", "build", "clients", "kserve", "mlserver", "bentoml", "litserve", "fuzz", "uv"}
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==(\S+)( ; [^\\]+)? \\$", re.MULTILINE)
 HEAVY = {"ray", "bentoml", "duckdb", "scipy", "onnx", "pandas", "pyarrow", "scikit-learn", "sympy", "torch"}
 
