@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -192,7 +191,7 @@ async def _bind(workload: Workload, runners: Runners, metrics: Metrics) -> Routi
     with tempfile.TemporaryDirectory() as folder:
         for strategy in STRATEGIES:
             write_config(Path(folder), strategy, replace(workload, name=strategy))
-        compiled = compile_routes(load_directory(Path(folder), today=date.min), {})
+        compiled = compile_routes(load_directory(Path(folder)), {})
         binder = Binder(1, runner=runners.find, metrics=metrics, report=lambda _: None)
         table = await binder.bind(compiled)
     if table.quarantined:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import assign, audit, diff, models, schema, serve, state, token, validate
+from gateway.cli import assign, audit, diff, models, review, schema, serve, state, token, validate
 
 app = typer.Typer(
     name="turnout",
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
 app.command("diff")(diff.diff)
+app.command("review")(review.review)
 app.command("assign")(assign.assign)
 app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models")

@@ -1,7 +1,7 @@
 """`turnout diff`: what a change of documents does to traffic, before it does."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from hashlib import file_digest
 from pathlib import Path
 from typing import Annotated
@@ -27,19 +27,19 @@ def diff(
 ) -> None:
     """Say in words of traffic what NEW changes. Exit status 0: nothing; 1: something; 2: one of them has problems."""
     with refusals():
-        before = _sides(_load(old, today=date.min), {})  # what has expired may well be compared to what follows it
-        after = _sides(_load(new, today=datetime.now(UTC).date()), before)
+        before = _sides(_load(old), {})
+        after = _sides(_load(new), before)
     found = diff_routes(before, after)
     show(output, [difference.plain() for difference in found], lambda: _print(found))
     if found:
         raise typer.Exit(DIFFERS)
 
 
-def _load(path: Path, *, today: date) -> Configuration:
+def _load(path: Path) -> Configuration:
     if path.is_dir():
-        return load_directory(path, today=today)
+        return load_directory(path)
     root = path.parent.parent if path.parent.name == ROUTES_FOLDER else path.parent
-    return Configuration(root, SettingsDoc(), (load_route(read(path), today=today),))
+    return Configuration(root, SettingsDoc(), (load_route(read(path)),))
 
 
 def _sides(configuration: Configuration, before: dict[str, Side]) -> dict[str, Side]:
@@ -48,7 +48,7 @@ def _sides(configuration: Configuration, before: dict[str, Side]) -> dict[str, S
     for document in configuration.routes:
         side = before.get(document.route)
         inherited = inherited_map(document, side.compiled if side else None)
-        compiled = compile_route(document, root=configuration.root, before=inherited)
+        compiled = compile_route(document, root=configuration.root, before=inherited, today=datetime.now(UTC).date())
         sides[document.route] = Side(document, compiled, dict(_digests(compiled)))
     return sides
 

@@ -23,17 +23,22 @@ REFUSED = 2  # exit status: what was asked for cannot be done as it was written
 def read_configuration(root: Path) -> Configuration:
     """The configuration in a directory; prints every problem and exits when there is one."""
     with refusals():
-        return load_directory(root, today=datetime.now(UTC).date())
+        return load_directory(root)
     raise AssertionError  # refusals() does not come back
 
 
 def compile_routes(configuration: Configuration, steps: dict[str, int]) -> tuple[CompiledRoute, ...]:
-    """All routes with the step of each ramp; exits on a step that is not there."""
+    """All routes as of today, with the step of each ramp; exits on a step that is not there."""
     unknown = steps.keys() - {document.route for document in configuration.routes}
     if unknown:
         fail(f"--step names no route: {', '.join(sorted(unknown))}")
     return tuple(
-        compile_route(document, root=configuration.root, state=_state(document, steps.get(document.route, 1)))
+        compile_route(
+            document,
+            root=configuration.root,
+            state=_state(document, steps.get(document.route, 1)),
+            today=datetime.now(UTC).date(),
+        )
         for document in configuration.routes
     )
 

@@ -1,5 +1,6 @@
 """`turnout serve`: a config directory, or just model files."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.control.process import Ports
     from gateway.handover import Launch
 
+LOG = logging.getLogger("turnout")
 MIB = 1024 * 1024
 
 
@@ -49,7 +51,11 @@ def serve(
     settings = configuration.settings
     listen = _listen(settings.listen, host, port)
     settings = replace(settings, listen=listen, state=str(state or settings.state), workers=workers or settings.workers)
-    launch = _launch(settings, configuration, compile_routes(configuration, parse_steps(step or [])), events)
+    routes = compile_routes(configuration, parse_steps(step or []))
+    for route in routes:
+        if route.notice:
+            LOG.warning("route %s %s", route.name, route.notice)
+    launch = _launch(settings, configuration, routes, events)
     _run(launch, Ports(listen.http, listen.grpc, listen.metrics))
 
 

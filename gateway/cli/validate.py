@@ -29,6 +29,7 @@ def describe(route: CompiledRoute) -> list[str]:
     traffic = traffic_of(route)
     return [
         f"{traffic.route}: {traffic.strategy}",
+        *((f"  notice    {route.notice}",) if route.notice else ()),
         f"  answers   {traffic.answers} arm for every request",
         f"  units     {_shares(traffic.shares_ppm)}; {percent(sum(traffic.shares_ppm.values()))} in all",
         f"  fallback  {' → '.join(traffic.fallback)}; {_held(route)}",
@@ -50,6 +51,7 @@ def _plain(route: CompiledRoute) -> dict[str, object]:
     return {
         "route": traffic.route,
         "strategy": traffic.strategy,
+        "notice": route.notice,
         "answers": traffic.answers,
         "shares_ppm": dict(traffic.shares_ppm),
         "shadow_ppm": dict(traffic.shadow_ppm),

@@ -1,7 +1,6 @@
 """What a route's document means beyond its words: every problem at once, none of it needs a model."""
 
 from collections.abc import Iterator
-from datetime import date
 
 from gateway.config.documents import ArmDoc, RouteDoc
 from gateway.config.remote import REMOTE, remote_problems
@@ -12,9 +11,9 @@ from strategies.core.spec import Problem, duration_problems, duration_s, known_c
 SCHEMES = ("file", "bento", "constant", "remote")
 
 
-def problems_of(document: RouteDoc, *, today: date) -> list[Problem]:
+def problems_of(document: RouteDoc) -> list[Problem]:
     """All that an operator got wrong in one route, with paths into the document."""
-    found = [*_roles(document), *_references(document), *_facts(document), *_timing(document, today)]
+    found = [*_roles(document), *_references(document), *_facts(document), *_timing(document)]
     if any(arm.role is Role.BASELINE for arm in document.arms.values()):
         arms = arms_of(document)
         found += [
@@ -105,7 +104,7 @@ def _facts(document: RouteDoc) -> Iterator[Problem]:
             yield Problem(("audience", place, "attribute"), f"no attribute is called '{rule.attribute}'", cure)
 
 
-def _timing(document: RouteDoc, today: date) -> Iterator[Problem]:
+def _timing(document: RouteDoc) -> Iterator[Problem]:
     wrong = duration_problems(("timeout",), document.timeout)
     yield from wrong
     if not wrong and not 0 < duration_s(document.timeout) <= 600:
@@ -114,9 +113,6 @@ def _timing(document: RouteDoc, today: date) -> Iterator[Problem]:
         if not wrong and arm.batching.max_wait_ms / 1000 >= duration_s(document.timeout):
             what = f"calls would be held back for {arm.batching.max_wait_ms:g} ms, as long as the timeout of the route"
             yield Problem(("arms", name, "batching", "max_wait_ms"), what, "write a few milliseconds, or leave it out")
-    if document.expires is not None and document.expires <= today:
-        cure = "move the date, or make the strategy {kind: baseline}"
-        yield Problem(("expires",), f"this route expired on {document.expires.isoformat()}", cure)
 
 
 def _shadows(document: RouteDoc, arms: Arms) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """From documents to values that decide: pure, and only for documents without problems."""
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
@@ -12,7 +13,7 @@ from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.assignment import Allocation, effective_salt, reallocate
 from strategies.core.decider import Audience, Decider, ShadowTable, shadow_draw
-from strategies.core.plan import Reason, uncounted
+from strategies.core.plan import WHOLE_PPM, Reason, answering, uncounted
 from strategies.core.spec import duration_s, share_ppm
 from strategies.core.state import RouteState
 
@@ -21,16 +22,23 @@ RESIDENT_EXERCISE_PPM = 1_000  # a fallback that is never run does not work when
 
 
 def compile_route(
-    document: RouteDoc, *, root: Path, state: RouteState = None, before: Allocation | None = None
+    document: RouteDoc,
+    *,
+    root: Path,
+    state: RouteState = None,
+    before: Allocation | None = None,
+    today: date = date.min,
 ) -> CompiledRoute:
-    """Give a checked document its meaning. `root` is where its relative paths begin, `before` the map it replaces."""
+    """Give a checked document its meaning. `root` is where its relative paths begin, `before` the map it replaces.
+
+    From the day on which it expires (`today`, in UTC) the baseline has the whole route and nothing is shadowed.
+    """
+    expired = document.expires is not None and document.expires <= today
     resident = _resident(document)
     arms = _with_resident(arms_of(document), resident)
     salt = _salt(document)
-    shadows = {shadow.candidate: share_ppm(shadow.share) for shadow in document.shadow}
-    if resident:
-        shadows[resident + RESIDENT_SUFFIX] = RESIDENT_EXERCISE_PPM
-    plans = document.strategy.plans(arms, state)
+    shadows = _shadow_shares(document, resident, expired=expired)
+    plans = (answering(arms.baseline, WHOLE_PPM, arms),) if expired else document.strategy.plans(arms, state)
     return CompiledRoute(
         name=document.route,
         salt=salt,
@@ -54,7 +62,13 @@ def compile_route(
         timeout_s=duration_s(document.timeout),
         is_pinnable=document.pin,
         is_critical=document.critical,
+        notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
     )
+
+
+def _shadow_shares(document: RouteDoc, resident: str, *, expired: bool) -> dict[str, int]:
+    shadows = {} if expired else {shadow.candidate: share_ppm(shadow.share) for shadow in document.shadow}
+    return shadows | ({resident + RESIDENT_SUFFIX: RESIDENT_EXERCISE_PPM} if resident else {})
 
 
 def inherited_map(document: RouteDoc, before: CompiledRoute | None) -> Allocation | None:

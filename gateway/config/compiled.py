@@ -39,6 +39,7 @@ class CompiledRoute(Struct, frozen=True):
     timeout_s: float
     is_pinnable: bool
     is_critical: bool
+    notice: str = ""  # why it does less than was written
 
     def gatherer(self, override_token: bytes) -> Gatherer:
         """What turns requests into this route's facts."""

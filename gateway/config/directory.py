@@ -1,6 +1,5 @@
 """A config directory: `turnout.yaml` beside `routes/*.yaml`, read whole, refused whole."""
 
-from datetime import date
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,7 +23,7 @@ class Configuration(Struct, frozen=True):
     routes: tuple[RouteDoc, ...]
 
 
-def load_directory(root: Path, *, today: date) -> Configuration:
+def load_directory(root: Path) -> Configuration:
     """Read, parse and check a directory; raises ConfigRefused with the problems of all its files."""
     if not root.is_dir():
         raise ConfigRefused([_about(root, "no such directory", "name a directory with routes/*.yaml in it")])
@@ -40,7 +39,7 @@ def load_directory(root: Path, *, today: date) -> Configuration:
     for file in files:
         try:
             text = read(file)
-            texts.append((text, load_route(text, today=today)))
+            texts.append((text, load_route(text)))
         except ConfigRefused as refused:
             problems += refused.problems
     problems += _written_twice(texts)
@@ -52,10 +51,10 @@ def load_directory(root: Path, *, today: date) -> Configuration:
     return Configuration(root, settings, tuple(document for _, document in texts))
 
 
-def load_route(text: YamlText, *, today: date) -> RouteDoc:
+def load_route(text: YamlText) -> RouteDoc:
     """One route, parsed and checked; raises ConfigRefused."""
     document = parse_route(text)
-    problems = problems_of(document, today=today)
+    problems = problems_of(document)
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return document

@@ -1,6 +1,5 @@
 """Routes without a file: one ONNX model, or a baseline and candidates, straight from the command line."""
 
-from datetime import date
 from pathlib import Path
 
 from gateway.config.directory import Configuration, load_route
@@ -27,7 +26,7 @@ def quick_configuration(models: list[Path], strategy: str) -> Configuration:
         **_strategy(strategy, names[1:]),
     }
     text = YamlText(Path("command line"), dump(document))
-    return Configuration(Path.cwd(), SettingsDoc(), (load_route(text, today=date.min),))
+    return Configuration(Path.cwd(), SettingsDoc(), (load_route(text),))
 
 
 def _names(models: list[Path]) -> list[str]:

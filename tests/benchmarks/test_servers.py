@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections import Counter
-from datetime import date
 
 import pytest
 
@@ -49,7 +48,7 @@ def test_every_strategy_is_a_document_the_gateway_takes(workload, tmp_path):
     """A document that was refused would measure an empty gateway."""
     for strategy in STRATEGIES:
         write_config(tmp_path / strategy, strategy, workload)
-        (route,) = load_directory(tmp_path / strategy, today=date.max).routes
+        (route,) = load_directory(tmp_path / strategy).routes
         assert ("tiny", ["old", "new"]) == (route.route, list(route.arms))
 
 
@@ -58,7 +57,7 @@ def test_strategies_differ_in_nothing_else(workload, tmp_path):
     seen = Counter()
     for strategy in STRATEGIES:
         write_config(tmp_path / strategy, strategy, workload)
-        (route,) = load_directory(tmp_path / strategy, today=date.max).routes
+        (route,) = load_directory(tmp_path / strategy).routes
         seen[str((route.arms, route.unit, route.timeout, route.fallback))] += 1
     assert [len(STRATEGIES)] == list(seen.values())
 

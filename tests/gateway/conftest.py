@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from time import monotonic
 
@@ -88,7 +87,7 @@ BASE = {
 
 
 def compiled(**changes: object):
-    document = load_route(YamlText(Path("digits.yaml"), dump(BASE | changes)), today=date(2026, 1, 1))
+    document = load_route(YamlText(Path("digits.yaml"), dump(BASE | changes)))
     return compile_route(document, root=Path("/nowhere"))
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ CONTROL_ALONE = ("fastapi", "pydantic", "rich", "ruamel", "starlette", "typer")
 @pytest.fixture
 def launch(tmp_path):
     """The committed configuration, ready to be served."""
-    configuration = load_directory(ROOT / "configs", today=date(2026, 11, 21))
+    configuration = load_directory(ROOT / "configs")
     routes = tuple(
         compile_route(document, root=configuration.root, state=RolloutState(0)) for document in configuration.routes
     )

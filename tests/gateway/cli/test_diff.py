@@ -61,8 +61,9 @@ def test_what_cannot_be_compared_is_2(directories):
     assert "share 101% is outside 0% to 100%" in outcome.stderr
 
 
-def test_what_expired_may_be_compared_to_what_follows_it(directories):
+def test_what_expired_may_be_compared_to_what_revives_it(directories):
     (directories / "before" / "routes" / "digits.yaml").write_text(ROUTE + "expires: 2020-01-01\n")
     outcome = diff(directories)
 
+    assert "5% of units move from old to new, none return" in outcome.stdout
     assert "expires 2020-01-01 → none" in outcome.stdout

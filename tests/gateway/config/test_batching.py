@@ -1,6 +1,5 @@
 """How an operator writes that calls may share a run."""
 
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ def loaded(batching, model="file:a.onnx"):
         f'turnout: v1\nroute: a\narms: {{x: {{model: "{model}", role: baseline, {batching}}}}}\n'
         "strategy: {kind: baseline}\ntimeout: 500ms\n"
     )
-    return load_route(YamlText(Path("a.yaml"), text), today=date(2026, 1, 1))
+    return load_route(YamlText(Path("a.yaml"), text))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,25 @@
 """What a document means."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from gateway.config.compile import compile_route
+from gateway.config.directory import load_route
+from gateway.config.yaml import YamlText, dump
 from strategies.core.plan import Reason
+
+CANARY = {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%"}, {"share": "50%"}]}
+BASE = {
+    "turnout": "v1",
+    "route": "digits",
+    "arms": {
+        "old": {"model": "file:old.onnx", "role": "baseline"},
+        "new": {"model": "file:new.onnx", "role": "candidate"},
+        "newer": {"model": "file:newer.onnx", "role": "candidate"},
+    },
+}
 
 
 def test_the_chain_ends_where_the_document_says(compile_changed):
@@ -83,11 +97,23 @@ def test_the_audience_keeps_the_rest_on_the_baseline(compile_changed):
 @pytest.mark.parametrize("name", ["baseline", "ab", "canary", "shadow", "audience"])
 def test_the_examples_compile(name):
     """What the documents show can be copied."""
-    from datetime import date
 
     from gateway.config.directory import load_route
     from gateway.config.parse import read
 
     file = Path(__file__).parents[3] / "examples" / "strategies" / f"{name}.yaml"
 
-    assert compile_route(load_route(read(file), today=date(2026, 11, 21)), root=file.parent).plans
+    assert compile_route(load_route(read(file)), root=file.parent).plans
+
+
+@pytest.mark.parametrize("strategy", [{"kind": "ab", "shares": {"new": "50%"}}, CANARY])
+def test_at_its_end_an_experiment_goes_back_to_the_baseline(strategy):
+    """And says so; the day before it goes on."""
+    written = {**BASE, "strategy": strategy, "shadow": [{"candidate": "newer"}], "expires": "2027-01-31"}
+    document = load_route(YamlText(Path("r.yaml"), dump(written)))
+    before, after = (compile_route(document, root=Path(), today=date(2027, 1, day)) for day in (30, 31))
+
+    assert (before.notice, len(before.plans), before.shadows) == ("", 2, {"newer": 1_000_000})
+    assert [(plan.assigned.name, plan.share_ppm) for plan in after.plans] == [("old", 1_000_000)]
+    assert after.shadows == {}
+    assert after.notice == "expired on 2027-01-31: the baseline answers everything"

@@ -1,6 +1,5 @@
 """A change in words of traffic."""
 
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ permille = st.integers(0, 500)
 
 
 def side(before: Side | None = None, digests: dict[str, str] | None = None, **changes: object) -> Side:
-    document = load_route(YamlText(Path("digits.yaml"), dump(BASE | changes)), today=date(2026, 1, 1))
+    document = load_route(YamlText(Path("digits.yaml"), dump(BASE | changes)))
     inherited = inherited_map(document, before.compiled if before else None)
     return Side(document, compile_route(document, root=Path("/nowhere"), before=inherited), digests or {})
 

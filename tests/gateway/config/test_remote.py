@@ -1,6 +1,5 @@
 """Arms on other servers, as operators write them."""
 
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ THERE = {"model": "remote:digits:2", "role": "candidate", "url": "grpcs://host:8
 def load(chain=("old",), old_role="baseline", **there):
     arms = {"old": {"model": "file:old.onnx", "role": old_role}, "there": {**THERE, **there}}
     document = {"turnout": "v1", "route": "r", "arms": arms, "strategy": {"kind": "baseline"}, "fallback": list(chain)}
-    return load_route(YamlText(Path("r.yaml"), dump(document)), today=date(2026, 1, 1))
+    return load_route(YamlText(Path("r.yaml"), dump(document)))
 
 
 def problem_of(**changes):
@@ -72,7 +71,7 @@ def test_a_remote_baseline_needs_somebody_behind_it():
     arms = {"there": {**THERE, "role": "baseline"}}
     document = {"turnout": "v1", "route": "r", "arms": arms, "strategy": {"kind": "baseline"}}
     with pytest.raises(ConfigRefused, match="add an arm that is held here"):
-        load_route(YamlText(Path("r.yaml"), dump(document)), today=date(2026, 1, 1))
+        load_route(YamlText(Path("r.yaml"), dump(document)))
 
 
 def test_a_remote_baseline_with_somebody_behind_it_gets_no_twin():
