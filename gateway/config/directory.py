@@ -4,10 +4,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.config.asserts import assert_problems
 from gateway.config.check import problems_of
+from gateway.config.compile import compile_route
 from gateway.config.documents import RouteDoc, SettingsDoc
 from gateway.config.parse import parse_route, parse_settings, read
 from gateway.config.problems import ConfigRefused, Located
+from gateway.config.traffic import traffic_of
 from gateway.config.yaml import YamlText
 from strategies.core.spec import Problem, duration_problems
 
@@ -54,7 +57,9 @@ def load_directory(root: Path) -> Configuration:
 def load_route(text: YamlText) -> RouteDoc:
     """One route, parsed and checked; raises ConfigRefused."""
     document = parse_route(text)
-    problems = problems_of(document)
+    problems = problems_of(document) or list(
+        assert_problems(document, traffic_of(compile_route(document, root=text.file.parent)))
+    )
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return document

@@ -119,6 +119,7 @@ class RouteDoc:
     owner: Text | None = None
     hypothesis: Text | None = None
     expires: date | None = None
+    asserts: tuple[Text, ...] = ()  # sentences of asserts.py that must hold
     salt: Text | None = None  # by default the route's name
     epoch: Annotated[int, Field(ge=0)] = 0  # a new one deals every unit afresh
 
