@@ -11,6 +11,7 @@ from msgspec import Struct, json
 
 from gateway.arrival import REQUEST_ID_LIMIT, Arrival, request_id_of
 from gateway.execution.outcome import Outcome, Routed
+from gateway.frontends.http2.headers import field
 from gateway.routing.table import BoundArm, BoundRoute
 from runners.oip.messages import ModelInferResponse
 from strategies.core.plan import Plan
@@ -24,8 +25,8 @@ class Attribution(Struct, frozen=True):
     """One answer's names in every form it can go out in.
 
     `json_head` opens a response body up to its parameters, and lacks the closing brace; `head_lines` are header lines
-    of HTTP/1.1; `grpc_head` is a serialised ModelInferResponse, to which the outputs are appended. The first three
-    fields are what it was made for.
+    of HTTP/1.1, `grpc_metadata` is part of a header block of HTTP/2; `grpc_head` is a serialised ModelInferResponse, to
+    which the outputs are appended. The first three fields are what it was made for.
     """
 
     route: BoundRoute
@@ -33,7 +34,7 @@ class Attribution(Struct, frozen=True):
     answered: BoundArm
     head_lines: bytes
     json_head: bytes
-    grpc_metadata: tuple[tuple[str, str], ...]
+    grpc_metadata: bytes
     grpc_head: bytes
 
 
@@ -78,7 +79,7 @@ def attribute(route: BoundRoute, plan: Plan, answered: BoundArm, fallback_cause:
         answered=answered,
         head_lines="".join([f"{name}: {value}\r\n" for name, value in lines]).encode(),
         json_head=opening[:-1],
-        grpc_metadata=tuple(lines),
+        grpc_metadata=b"".join([field(name.encode(), value.encode()) for name, value in lines]),
         grpc_head=_message(route.name, version, parameters),
     )
 

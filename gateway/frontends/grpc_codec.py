@@ -22,10 +22,10 @@ from runners.oip.messages import InferParameter, ModelInferRequest, ModelInferRe
 KINDS = ("string_param", "int64_param", "bool_param", "double_param", "uint64_param")
 
 
-def decode_request(body: bytes, limits: Limits) -> InferenceRequest:
+def decode_request(body: bytes | bytearray, limits: Limits) -> InferenceRequest:
     """The request that a ModelInferRequest's bytes hold. Raises Malformed, InvalidInput or NotImplementedHere."""
     try:
-        message = ModelInferRequest.FromString(body)
+        message = ModelInferRequest.FromString(body)  # type: ignore[arg-type]  # it takes either
     except DecodeError:
         raise Malformed("the message is no ModelInferRequest") from None
     return request_of(message, limits)

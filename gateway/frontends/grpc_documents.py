@@ -3,39 +3,42 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import grpc
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from gateway.errors import Malformed, NotImplementedHere
 from gateway.frontends.discovery import Discovery
-from gateway.frontends.grpc import Context, GrpcFrontend, abort
-from gateway.frontends.status import refusal_of
+from gateway.frontends.grpc import GrpcFrontend
+from gateway.frontends.grpc_call import Answer, Body, Call, Method, Unary
+from gateway.frontends.status import Refusal
 from runners.oip import messages as m
 
 PREFIX = f"/{m.SERVICE}/"
 Asked = TypeVar("Asked", bound=Message)
 
 
-class GrpcMethods(grpc.GenericRpcHandler):  # type: ignore[misc]
+class GrpcMethods:
     """Finds the handler of a method. What the protocol names and this server lacks is UNIMPLEMENTED with its name."""
 
     def __init__(self, frontend: GrpcFrontend, discovery: Discovery) -> None:
-        self._handlers: Mapping[str, Any] = {
-            "ModelInfer": grpc.unary_unary_rpc_method_handler(frontend.infer),
-            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(frontend.stream_infer),
-            **_documents(discovery),
+        named = {
+            "ModelInfer": Method(unary=frontend.infer),
+            "ModelStreamInfer": Method(streaming=frontend.stream_infer),
+            **{name: Method(unary=unary) for name, unary in _documents(discovery).items()},
         }
+        self._methods = {PREFIX + name: method for name, method in named.items()}
+        self._frontend = frontend
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        method: str = handler_call_details.method
-        if not method.startswith(PREFIX):
-            return None
-        name = method[len(PREFIX) :]
-        return self._handlers.get(name) or _missing(name)
+    def find(self, path: str) -> Method:
+        """The method of a path, or one that refuses."""
+        return self._methods.get(path) or Method(unary=_missing(path.removeprefix(PREFIX)))
+
+    def turn_away(self, error: Exception, call: Call) -> Refusal:
+        """Record a call that cannot reach its method."""
+        return self._frontend.turn_away(error, call)
 
 
-def _documents(discovery: Discovery) -> Mapping[str, Any]:
+def _documents(discovery: Discovery) -> Mapping[str, Unary]:
     def model_ready(asked: m.ModelReadyRequest) -> Any:
         return {"ready": discovery.is_model_ready(asked.name, asked.version)}
 
@@ -75,28 +78,24 @@ def _documents(discovery: Discovery) -> Mapping[str, Any]:
     }
 
 
-def _handler(kind: type[Asked], answer: type[Message], document: Callable[[Asked], Any]) -> Any:
-    """A unary handler that parses, asks for a document, and fills the answer from it."""
+def _handler(kind: type[Asked], answer: type[Message], document: Callable[[Asked], Any]) -> Unary:
+    """A method that parses, asks for a document, and fills the answer from it."""
 
-    async def handle(body: bytes, context: Context) -> bytes:
-        try:
-            filled = ParseDict(document(_parsed(kind, body)), answer())
-        except Exception as error:  # noqa: BLE001 - refusal_of logs what nobody meant to raise
-            await abort(context, refusal_of(error))
-        return filled.SerializeToString()
+    async def handle(body: Body, _: Call) -> Answer:
+        return Answer(ParseDict(document(_parsed(kind, body)), answer()).SerializeToString())
 
-    return grpc.unary_unary_rpc_method_handler(handle)
+    return handle
 
 
-def _parsed(kind: type[Asked], body: bytes) -> Asked:
+def _parsed(kind: type[Asked], body: Body) -> Asked:
     try:
-        return kind.FromString(body)
+        return kind.FromString(bytes(body))
     except DecodeError:
         raise Malformed(f"the message is no {kind.DESCRIPTOR.name}") from None
 
 
-def _missing(name: str) -> Any:
-    async def refuse(_: bytes, context: Context) -> bytes:
-        await abort(context, refusal_of(NotImplementedHere(f"the method '{name[:100]}' is not spoken here")))
+def _missing(name: str) -> Unary:
+    async def refuse(_: Body, __: Call) -> Answer:
+        raise NotImplementedHere(f"the method '{name[:100]}' is not spoken here")
 
-    return grpc.unary_unary_rpc_method_handler(refuse)
+    return refuse

@@ -7,6 +7,7 @@ from functools import partial
 from msgspec import Struct
 
 from gateway.frontends.discovery import Discovery
+from gateway.frontends.grpc import PROTOCOL as GRPC
 from gateway.frontends.grpc import GrpcFrontend
 from gateway.frontends.grpc_documents import GrpcMethods
 from gateway.frontends.grpc_server import GrpcServer
@@ -55,13 +56,20 @@ class Servers:
         methods = GrpcMethods(grpc, discovery)
         self._readiness = serving.readiness
         certificates = listen.certificates
-        context = certificates.http_context() if certificates else None
-        credentials = certificates.grpc_credentials() if certificates else None
         self._http = HttpServer(
-            http, listen.host, listen.http_port, tls=context, refused=partial(serving.recorder.refuse, HTTP)
+            http,
+            listen.host,
+            listen.http_port,
+            tls=certificates.http_context() if certificates else None,
+            refused=partial(serving.recorder.refuse, HTTP),
         )
         self._grpc = GrpcServer(
-            methods, serving.readiness, listen.host, listen.grpc_port, serving.limits, tls=credentials
+            methods,
+            serving.readiness,
+            (listen.host, listen.grpc_port),
+            serving.limits,
+            refused=partial(serving.recorder.refuse, GRPC),
+            tls=certificates.grpc_context() if certificates else None,
         )
 
     @property

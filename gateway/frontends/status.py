@@ -6,9 +6,9 @@ server that used it would triple its own load.
 
 import logging
 from collections.abc import Mapping
+from enum import IntEnum
 from types import MappingProxyType
 
-from grpc import StatusCode
 from msgspec import Struct
 
 from gateway.errors import GatewayError
@@ -22,11 +22,33 @@ TEXT_LIMIT = 1000  # characters of an error's text that are sent; some of it may
 LOG = logging.getLogger("turnout.frontends")
 
 
+class GrpcCode(IntEnum):
+    """The codes of gRPC, by the names that all its libraries use."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
 class Status(Struct, frozen=True):
     """What one code is in HTTP and in gRPC. `retry_after_s` is 0 where trying again cannot help."""
 
     http: int
-    grpc: StatusCode
+    grpc: GrpcCode
     retry_after_s: int = 0
 
 
@@ -40,23 +62,23 @@ class Refusal(Struct, frozen=True):
 
 STATUSES: Mapping[str, Status] = MappingProxyType(
     {
-        OK: Status(200, StatusCode.OK),
-        "malformed": Status(400, StatusCode.INVALID_ARGUMENT),
-        "invalid_input": Status(400, StatusCode.INVALID_ARGUMENT),
-        "forbidden": Status(403, StatusCode.PERMISSION_DENIED),
-        "not_found": Status(404, StatusCode.NOT_FOUND),
-        "method_not_allowed": Status(405, StatusCode.UNIMPLEMENTED),
-        "too_large": Status(413, StatusCode.RESOURCE_EXHAUSTED),
-        "unsupported_encoding": Status(415, StatusCode.UNIMPLEMENTED),
-        "overload": Status(429, StatusCode.RESOURCE_EXHAUSTED, retry_after_s=1),
-        CANCELLED: Status(499, StatusCode.CANCELLED),  # nobody is left to read it; it stands in events alone
-        "error": Status(500, StatusCode.INTERNAL),
-        "invalid_output": Status(500, StatusCode.INTERNAL),
-        INTERNAL: Status(500, StatusCode.INTERNAL),
-        "not_implemented": Status(501, StatusCode.UNIMPLEMENTED),
-        "not_ready": Status(503, StatusCode.UNAVAILABLE, retry_after_s=1),
-        "draining": Status(503, StatusCode.UNAVAILABLE, retry_after_s=1),
-        "timeout": Status(504, StatusCode.DEADLINE_EXCEEDED),
+        OK: Status(200, GrpcCode.OK),
+        "malformed": Status(400, GrpcCode.INVALID_ARGUMENT),
+        "invalid_input": Status(400, GrpcCode.INVALID_ARGUMENT),
+        "forbidden": Status(403, GrpcCode.PERMISSION_DENIED),
+        "not_found": Status(404, GrpcCode.NOT_FOUND),
+        "method_not_allowed": Status(405, GrpcCode.UNIMPLEMENTED),
+        "too_large": Status(413, GrpcCode.RESOURCE_EXHAUSTED),
+        "unsupported_encoding": Status(415, GrpcCode.UNIMPLEMENTED),
+        "overload": Status(429, GrpcCode.RESOURCE_EXHAUSTED, retry_after_s=1),
+        CANCELLED: Status(499, GrpcCode.CANCELLED),  # nobody is left to read it; it stands in events alone
+        "error": Status(500, GrpcCode.INTERNAL),
+        "invalid_output": Status(500, GrpcCode.INTERNAL),
+        INTERNAL: Status(500, GrpcCode.INTERNAL),
+        "not_implemented": Status(501, GrpcCode.UNIMPLEMENTED),
+        "not_ready": Status(503, GrpcCode.UNAVAILABLE, retry_after_s=1),
+        "draining": Status(503, GrpcCode.UNAVAILABLE, retry_after_s=1),
+        "timeout": Status(504, GrpcCode.DEADLINE_EXCEEDED),
     }
 )
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from time import time
 from typing import NoReturn
 
-import grpc
 from msgspec import Struct
 
 from observability.event import LifeEvent
@@ -22,6 +21,7 @@ from observability.metrics import CertificateCounts
 from strategies.core.spec import Problem
 
 POLL_S = 2.0
+HTTP, GRPC = "http/1.1", "h2"  # what the ports speak, as ALPN calls it
 FILE_LIMIT = 1 << 20  # bytes; a chain of certificates takes a few thousand
 LOG = logging.getLogger("turnout.tls")
 Report = Callable[[LifeEvent], None]
@@ -58,29 +58,17 @@ class Certificates:
         """Raises TlsRefused."""
         self._files = files
         self._pems = _read(files)
-        self._context = _context_of(self._pems)
+        self._contexts = _contexts_of(self._pems)
         self._refused = ""
-        self._fetched = self._pems
         self.counts = CertificateCounts(0, 0)
 
     def http_context(self) -> ssl.SSLContext:
-        """For the HTTP server. Every handshake is handed over to the context that is live when it begins.
+        """For the HTTP server."""
+        return self._door(HTTP)
 
-        A new context each time, rather than a new chain in the old one, because a CA can be added to a context but
-        never taken away. For the same reason nobody who had to show a certificate gets a ticket to come back without.
-        """
-        context = _context_of(self._pems)
-        context.sni_callback = self._hand_over  # called with or without a name
-        if self._pems.client_ca:
-            context.options |= ssl.OP_NO_TICKET
-            context.num_tickets = 0
-        return context
-
-    def grpc_credentials(self) -> grpc.ServerCredentials:
-        """For the gRPC server, which asks before each handshake whether anything has changed."""
-        self._fetched = self._pems
-        initial = _grpc_configuration(self._pems)
-        return grpc.dynamic_ssl_server_credentials(initial, self._fetch, bool(self._pems.client_ca))
+    def grpc_context(self) -> ssl.SSLContext:
+        """For the gRPC server."""
+        return self._door(GRPC)
 
     async def watch(self, report: Report) -> None:
         """Follow the files until cancelled. What cannot be used is reported once; the old stays in use."""
@@ -97,13 +85,30 @@ class Certificates:
             if pems == self._pems:
                 self._refused = ""
                 return None
-            context = _context_of(pems)
+            contexts = _contexts_of(pems)
         except TlsRefused as refused:
             return self._keep(str(refused))
-        self._context, self._pems, self._refused = context, pems, ""
+        self._contexts, self._pems, self._refused = contexts, pems, ""
         self.counts = CertificateCounts(self.counts.loaded_n + 1, self.counts.refused_n)
         LOG.info("new certificates are in use: %s", self._files.cert)
         return _event("certificates_loaded", str(self._files.cert))
+
+    def _door(self, speaks: str) -> ssl.SSLContext:
+        """A context that hands every handshake over to the one that is live when it begins.
+
+        A new context each time, rather than a new chain in the old one, because a CA can be added to a context but
+        never taken away. For the same reason nobody who had to show a certificate gets a ticket to come back without.
+        """
+        context = _context_of(self._pems, speaks)
+
+        def hand_over(handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+            handshake.context = self._contexts[speaks]
+
+        context.sni_callback = hand_over  # called with or without a name
+        if self._pems.client_ca:
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0
+        return context
 
     def _keep(self, why: str) -> LifeEvent | None:
         if why == self._refused:
@@ -112,17 +117,6 @@ class Certificates:
         self.counts = CertificateCounts(self.counts.loaded_n, self.counts.refused_n + 1)
         LOG.error("the certificates in use stay: %s", why)
         return _event("certificates_refused", why)
-
-    def _hand_over(self, handshake: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        handshake.context = self._context
-
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by threads of grpcio, one at a time."""
-        pems = self._pems
-        if pems is self._fetched:
-            return None
-        self._fetched = pems
-        return _grpc_configuration(pems)
 
 
 def _read(files: TlsFiles) -> Pems:
@@ -152,11 +146,11 @@ def _content(file: Path, word: str, kind: bytes, problems: list[Problem]) -> byt
     return content
 
 
-def _context_of(pems: Pems) -> ssl.SSLContext:
-    """Raises TlsRefused for what OpenSSL does not take."""
+def _context_of(pems: Pems, speaks: str) -> ssl.SSLContext:
+    """`speaks` is the one protocol in ALPN. Raises TlsRefused for what OpenSSL does not take."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # as gRPC has it
-    context.set_alpn_protocols(["http/1.1"])
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # the least that HTTP/2 allows
+    context.set_alpn_protocols([speaks])
     with ExitStack() as stack:
         cert, key = (stack.enter_context(_in_memory(content)) for content in (pems.cert, pems.key))
         try:
@@ -199,8 +193,8 @@ def _in_memory(content: bytes) -> Iterator[str]:
         yield f"/proc/self/fd/{file.fileno()}"
 
 
-def _grpc_configuration(pems: Pems) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(pems.key, pems.cert)], pems.client_ca or None)
+def _contexts_of(pems: Pems) -> dict[str, ssl.SSLContext]:
+    return {speaks: _context_of(pems, speaks) for speaks in (HTTP, GRPC)}
 
 
 def _event(kind: str, message: str) -> LifeEvent:

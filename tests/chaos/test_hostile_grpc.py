@@ -209,3 +209,63 @@ def test_errors_have_words(gateway):
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     assert refused.value.details().isprintable()
     assert json.dumps(refused.value.details())
+
+
+def goodbye_of(heard: bytes) -> int | None:
+    """The code of the first GOAWAY among frames."""
+    while len(heard) >= 9:
+        length, kind = int.from_bytes(heard[:3]), heard[3]
+        if kind == 7:
+            return int.from_bytes(heard[13:17])
+        heard = heard[9 + length :]
+    return None
+
+
+FLOODS = {
+    "resets": [headers(2 * n + 1) + frame(3, 0, 2 * n + 1, bytes(4)) for n in range(3000)],
+    "resets of ours": [headers(2 * n + 1) + frame(8, 0, 2 * n + 1, bytes(4)) for n in range(3000)],
+    "pings": [frame(6, 0, 0, bytes(8))] * 20_000,
+    "settings": [frame(4, 0, 0, struct.pack(">HI", 4, 65_535) * 100)] * 3000,
+    "continuations": [frame(1, 0, 1), *[frame(9, 0, 1)] * 20_000],
+    "long heads": [frame(1, 0, 1, bytes(16_000)), *[frame(9, 0, 1, bytes(16_000))] * 100],
+    "empty data": [headers(1), *[frame(0, 0, 1)] * 20_000],
+    "priorities": [frame(2, 0, 1, bytes(5))] * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_flood_ends_with_a_word_and_costs_nothing(gateway, name):
+    """Each is legal in small numbers, and told to calm down in large ones."""
+    gateway.forget_peak()
+    before = gateway.usage()
+    connection = talk(gateway)
+    try:
+        for each in FLOODS[name]:
+            connection.sendall(each)
+    except OSError:
+        pass  # it had enough already
+    assert goodbye_of(hear(connection)) in (11, None)  # None: the kernel dropped the word with what we sent too late
+    assert gateway.usage().peak - before.resident <= GROWTH_LIMIT
+    wait_until(lambda: gateway.usage().in_flight == {"floats": 0, "texts": 0})
+
+
+def test_answers_that_nobody_reads_fill_no_memory(gateway):
+    """Whoever opens every window, asks and never reads is not written to without end."""
+    gateway.forget_peak()
+    before = gateway.usage()
+    asked = ModelInferRequest(model_name="floats", raw_input_contents=[bytes(100_000)])
+    asked.inputs.add(name="x", datatype="FP32", shape=[6250, 4])
+    body = message(asked.SerializeToString())
+    pieces = [body[at : at + 16_000] for at in range(0, len(body), 16_000)]
+    connection = talk(gateway, frame(4, 0, 0, struct.pack(">HI", 4, 2**31 - 1)), frame(8, 0, 0, b"\x7f\xff\x00\x00"))
+    connection.settimeout(2)
+    try:
+        for n in range(1500):
+            stream = 2 * n + 1
+            data = [frame(0, place == len(pieces) - 1, stream, piece) for place, piece in enumerate(pieces)]
+            connection.sendall(headers(stream) + b"".join(data))
+    except OSError:
+        pass  # it had enough
+    assert gateway.usage().peak - before.resident <= 2 * 512 * len(body) + GROWTH_LIMIT
+    connection.close()
+    wait_until(lambda: gateway.usage().in_flight == {"floats": 0, "texts": 0})

@@ -82,9 +82,9 @@ def test_statistics_count_calls_and_rows(client, case):
 
 @pytest.mark.parametrize("client", ["reflected"], indirect=True)
 def test_reflection_names_every_service_and_method(client):
-    """A tool that knows nothing finds the protocol, health and reflection."""
-    health, reflection = "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"
-    assert [health, reflection, "inference.GRPCInferenceService"] == client.ask("services")
+    """A tool that knows nothing finds the protocol, health, and reflection in both its versions."""
+    reflection = [f"grpc.reflection.{version}.ServerReflection" for version in ("v1", "v1alpha")]
+    assert ["grpc.health.v1.Health", *reflection, "inference.GRPCInferenceService"] == client.ask("services")
     assert {"ModelInfer", "ModelStreamInfer", "ModelMetadata", "RepositoryIndex"} <= set(client.ask("methods"))
 
 

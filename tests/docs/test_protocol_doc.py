@@ -7,8 +7,9 @@ import pytest
 
 from gateway import deadline, facts
 from gateway.arrival import REQUEST_ID_LIMIT
-from gateway.frontends import grpc_server, http_codec, http_connection
+from gateway.frontends import grpc_calls, grpc_protocol, http_codec, http_connection
 from gateway.frontends.attribution import REQUEST_ID
+from gateway.frontends.http2 import allowance, headers, inbound, settings
 from gateway.frontends.limits import DEFAULT_LIMITS
 from gateway.frontends.reception import TIMEOUT_HEADER
 from gateway.frontends.status import STATUSES, TEXT_LIMIT
@@ -108,7 +109,25 @@ def test_the_limits_are_those_that_hold():
         f"{http_connection.WRITE_S:g}",
         str(http_connection.CONNECTIONS_LIMIT),
     } == numbers
-    assert grpc_server.CALLS_LIMIT == http_connection.CONNECTIONS_LIMIT
+    assert grpc_calls.CALLS_LIMIT == http_connection.CONNECTIONS_LIMIT
+
+
+def test_the_limits_of_http_2_are_those_that_hold():
+    """So are those of the gRPC port's own transport."""
+    numbers = {number for row in rows("Limits of HTTP/2")[1:] for number in re.findall(r"\d+", " ".join(row[:2]))}
+    assert {
+        str(headers.LIST_BYTES),
+        str(settings.STREAMS_LIMIT),
+        str(inbound.STREAM_WINDOW >> 10),
+        f"{DEFAULT_LIMITS.body_s:g}",
+        str(allowance.RESETS),
+        str(allowance.ODDITIES),
+        f"{allowance.RESETS_PER_S:g}",
+        f"{allowance.ODDITIES_PER_S:g}",
+        f"{grpc_protocol.QUIET_S:g}",
+        f"{grpc_protocol.REPLY_S:g}",
+    } == numbers
+    assert (4, True) == (grpc_calls.ROOM_MESSAGES, "four times the body limit" in section("Limits of HTTP/2"))
 
 
 def test_other_numbers_are_those_that_hold():

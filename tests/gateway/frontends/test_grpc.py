@@ -7,7 +7,6 @@ import grpc
 import numpy as np
 import pytest
 
-from gateway.frontends.grpc import host_of
 from runners.core.errors import ExecutionFailed, InvalidInput, NotReady, Overloaded
 from runners.core.tensor import DATATYPES
 from runners.oip.messages import SERVICE, ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
@@ -290,12 +289,3 @@ async def test_a_stream_that_breaks_is_recorded(stream, stage, make_endpoint) ->
     while not stage.records:
         await asyncio.sleep(0.001)
     assert (True, ["cancelled"]) == (endpoint.was_cancelled, [record.reply.code for record in stage.records])
-
-
-@pytest.mark.parametrize(
-    ("peer", "host"),
-    [("ipv4:10.0.0.1:5000", "10.0.0.1"), ("ipv6:%5B::1%5D:5000", "::1"), ("unix:/tmp/x", "unix:/tmp/x"), ("", "")],
-)
-def test_a_peer_is_known_by_its_address(peer, host) -> None:
-    """Events name the caller's host, not its port of the moment."""
-    assert host == host_of(peer)

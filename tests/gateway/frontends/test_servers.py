@@ -10,7 +10,6 @@ import uvloop
 from msgspec import structs
 
 from gateway.frontends.binding import PortInUse
-from gateway.frontends.grpc import host_of
 from gateway.frontends.limits import Limits
 from gateway.frontends.servers import Listen, Servers
 from runners.oip.messages import SERVICE, ModelInferRequest, ModelInferResponse
@@ -202,4 +201,4 @@ def test_ipv6_is_listened_on(stage) -> None:
         return reply.status_code
 
     assert 200 == asyncio.run(listen())
-    assert "::1" == stage.records[0].arrival.caller == host_of("ipv6:%5B::1%5D:1")
+    assert "::1" == stage.records[0].arrival.caller

@@ -3,12 +3,20 @@
 import logging
 
 import pytest
-from grpc import StatusCode
 
 import gateway.errors
 import runners.core.errors
 from gateway.errors import GatewayError, Malformed, MethodNotAllowed
-from gateway.frontends.status import CANCELLED, INTERNAL, OK, STATUSES, TEXT_LIMIT, printable, refusal_of
+from gateway.frontends.status import (
+    CANCELLED,
+    INTERNAL,
+    OK,
+    STATUSES,
+    TEXT_LIMIT,
+    GrpcCode,
+    printable,
+    refusal_of,
+)
 from runners.core.errors import Overloaded, RunnerError
 
 
@@ -31,8 +39,8 @@ def test_both_trees_are_looked_at_whole() -> None:
 
 def test_overload_is_never_unavailable() -> None:
     """A client that tries again when it hears UNAVAILABLE cannot make an overload worse."""
-    assert StatusCode.RESOURCE_EXHAUSTED == STATUSES["overload"].grpc
-    unavailable = {code for code, status in STATUSES.items() if status.grpc is StatusCode.UNAVAILABLE}
+    assert GrpcCode.RESOURCE_EXHAUSTED == STATUSES["overload"].grpc
+    unavailable = {code for code, status in STATUSES.items() if status.grpc is GrpcCode.UNAVAILABLE}
     assert {"not_ready", "draining"} == unavailable
 
 
