@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Station:
 
     workload: Workload
     scratch: Path
-    cpu: int
+    cpu: int | str  # what taskset takes: a core, or several as in "0,1"
     trace_endpoint: str
 
 
@@ -194,8 +194,8 @@ def _stop(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
     for child in children.values():
         child.terminate()
     for child in children.values():
-        try:
+        with suppress(subprocess.TimeoutExpired):
             child.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # also those it left behind, as LitServe does
+        child.wait()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import assign, audit, diff, models, review, schema, serve, state, token, validate
+from gateway.cli import assign, audit, bench, diff, models, review, schema, serve, state, token, validate
 
 app = typer.Typer(
     name="turnout",
@@ -18,6 +18,7 @@ app.command("validate")(validate.validate)
 app.command("diff")(diff.diff)
 app.command("review")(review.review)
 app.command("assign")(assign.assign)
+app.command("bench")(bench.bench)
 app.command("schema")(schema.schema)
 app.add_typer(models.app, name="models")
 app.add_typer(state.app, name="state")

@@ -57,3 +57,5 @@ def test_a_peer_answers_right(name, workload, tmp_path):
             await_answers(running, case, workload, limit_s=60.0)
             assert {"old"} == set(check_answers(running, case, workload))
     assert version_of(name).startswith(name.partition("+")[0])
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.processes["http"], 0)

@@ -1,0 +1,41 @@
+"""`turnout bench` as somebody types it for a model of their own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.cli.app import app
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+def turnout(*words: str) -> Result:
+    return CliRunner().invoke(app, ["bench", *words, "--config", str(CONFIGS)])
+
+
+def test_a_route_s_model_is_measured_and_advice_is_given() -> None:
+    """A table, and a sentence that says what to write into the document."""
+    done = turnout("digits", "--seconds", "1")
+    assert 0 == done.exit_code, done.output
+    assert ("rows a call" in done.stdout, "Runs of " in done.stdout) == (True, True)
+
+
+def test_programs_get_figures() -> None:
+    done = turnout("digits", "--seconds", "1", "--arm", "digits-mlp", "-o", "json")
+    facts = json.loads(done.stdout)
+    assert ("digits-mlp", 16, "") == (facts["arm"], len(facts["cells"]), "".join(c["failure"] for c in facts["cells"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("digit",), "no route 'digit' in"),
+        (("digit",), "did you mean 'digits'?"),
+        (("digits", "--arm", "digits-mpl"), "did you mean 'digits-mlp'?"),
+    ],
+)
+def test_a_name_that_is_not_there_is_answered_with_the_nearest(words: tuple[str, ...], message: str) -> None:
+    done = turnout(*words)
+    assert (2, True) == (done.exit_code, message in done.stderr)
