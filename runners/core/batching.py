@@ -121,6 +121,7 @@ class Batcher:
         finally:
             self._pending.discard(call)
             timer.cancel()
+            call.batch = None  # which holds the call: in a ring its tensors would stay until the collector comes
 
     async def close(self) -> None:
         """Fail all that wait with NotReady and let go of the engine; closing twice is harmless."""

@@ -1,6 +1,8 @@
 """The batcher: who meets at a busy model is run together, and nobody can tell."""
 
 import asyncio
+import gc
+import weakref
 from time import monotonic
 
 import numpy as np
@@ -612,3 +614,20 @@ def test_nobody_sees_anybody_elses_rows(callers, max_rows, turns):
         else:
             assert [[number * 10]] * rows_n == first_of(answer)
     assert len(engine.ran) <= len(callers)
+
+
+async def test_nothing_is_held_once_a_caller_has_its_answer():
+    """Sixty mebibytes that are answered are free at once, not when the collector happens to come."""
+    engine = Engine()
+    batcher = made(engine)
+    request = ask(np.zeros((2, 1)))
+    held = weakref.ref(request.inputs[0].array)
+    gc.disable()
+    try:
+        await batcher.infer(request, deadline_at=soon())
+        engine.ran.clear()
+        del request
+        await asyncio.sleep(0)
+        assert held() is None
+    finally:
+        gc.enable()
