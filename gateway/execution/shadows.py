@@ -80,6 +80,7 @@ class ShadowPool:
         self._under_way: set[asyncio.Task[ShadowResult]] = set()
         self._held_bytes = 0
         self._expiry: asyncio.TimerHandle | None = None  # set while anything waits
+        self._expires_at = 0.0  # when that timer goes off, on the monotonic clock
         self._is_open = True
 
     @property
@@ -93,6 +94,12 @@ class ShadowPool:
 
     def offer(self, routed: Routed, outcome: Outcome, arrival: Arrival) -> None:
         """Take a shadow call for each arm the decision drew, or report why not. Never waits, never raises."""
+        try:
+            self._take(routed, outcome, arrival)
+        except Exception:  # a mistake of ours that a client must not pay for
+            LOG.exception("shadows of route %s", routed.route.name)
+
+    def _take(self, routed: Routed, outcome: Outcome, arrival: Arrival) -> None:
         size = _bytes_of(routed, outcome)
         for arm in routed.decision.shadows:
             call = ShadowCall(routed.route.arms[arm.index], routed, outcome, arrival, size)
@@ -169,12 +176,12 @@ class ShadowPool:
         self._ask_for_a_moment()
 
     def _expire_in_time(self, call: ShadowCall) -> None:
-        loop = asyncio.get_running_loop()
-        wait_s = max(0.0, call.expires_at - monotonic())
-        if self._expiry is None or self._expiry.when() > loop.time() + wait_s:
+        if self._expiry is None or self._expires_at > call.expires_at:
             if self._expiry:
                 self._expiry.cancel()
-            self._expiry = loop.call_later(wait_s, self._expire)
+            wait_s = max(0.0, call.expires_at - monotonic())
+            self._expiry = asyncio.get_running_loop().call_later(wait_s, self._expire)
+            self._expires_at = call.expires_at
 
     def _expire(self) -> None:
         """Drop what no idle moment came for in time."""

@@ -202,6 +202,34 @@ async def test_what_no_idle_moment_comes_for_expires(bind, endpoints, route_requ
     assert (reports.outcomes(), endpoints["new"].calls, pool.held_bytes) == (["expired"] * 2, [], 0)
 
 
+async def test_calls_whose_time_is_over_when_they_come_expire_at_once(
+    bind, endpoints, route_request, arrive, reports, caplog
+):
+    """An answer that came late has shadows that are too late; the client has its answer all the same."""
+    pool = ShadowPool(reports)
+    pool.idle.begin()
+    route = bind(**SHADOWED)
+    for _ in range(3):
+        routed, arrival = route_request(route), arrive()
+        late = replace(routed, deadline_at=arrival.started_at - 1)
+        pool.offer(late, await execute(routed), arrival)
+    await reports.until(3)
+
+    assert (["expired"] * 3, 0, []) == (reports.outcomes(), pool.held_bytes, caplog.records)
+
+
+async def test_a_mistake_of_the_pool_s_own_is_not_the_client_s(bind, route_request, arrive, reports, monkeypatch):
+    """Whatever breaks while a shadow is taken, the answer goes out."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    pool = ShadowPool(reports)
+    monkeypatch.setattr(pool, "_refusal", broken)
+    await offer(pool, route_request, bind(**SHADOWED), arrive)
+    assert [] == reports
+
+
 async def test_an_arm_that_breaks_while_its_calls_wait_is_not_called(bind, endpoints, route_request, arrive, reports):
     pool = ShadowPool(reports)
     pool.idle.begin()
