@@ -3,15 +3,17 @@
     .venv/bin/python benchmarks/shadow.py [--rounds N] [--seconds N] [--share 0.5]
 
 Two gateways in turn, alike but for the shadow, each pinned to the two first cores, on the second of which the load
-generator runs as well. The load is open: h2load sends gRPC calls at a fixed rate, on streams enough that no call waits
-for the answer to another, so a stall of the gateway is felt by every call that falls into it. The rate is `share` of
-what the gateway without a shadow answers when asked as fast as it can.
+generator runs as well. The load is open (paced.py): requests leave when they are due, and a stall of the gateway is
+felt by everybody who comes meanwhile. The rate is `share` of what the gateway without a shadow answers over HTTP when
+it is asked as fast as it can.
 
 Each round measures both, beginning with another one each time; the ratio is taken within a round, then the median.
 """
 
 import argparse
+import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.answers import await_answers
-from benchmarks.load import GRPC_PATH, Load, LoadFailed, Measured, parse_h2load, send
+from benchmarks.load import Load, LoadFailed, Measured, send
 from benchmarks.machine import busy_warning, pick_cpus
 from benchmarks.models import CACHE, make_workload
 from benchmarks.readings import Reading, read_server
@@ -28,9 +30,9 @@ from benchmarks.servers import Running, Station, serve
 from benchmarks.sink import TraceSink
 
 NAMES = ("none", "shadow")
-CONNECTIONS_N, STREAMS_N = 8, 100
+PACED = Path(__file__).with_name("paced.py")
 WARM_S = 2
-LEAST_SENT = 0.95  # of the rate: a generator that cannot keep it measures itself
+LEAST_SENT = 0.98  # of the rate: a generator that cannot keep it measures itself
 
 
 @dataclass(frozen=True)
@@ -69,19 +71,19 @@ def main() -> None:
 def capacity(station: Station, cpu: int) -> float:
     """Calls a second that the gateway answers when it is asked as fast as it can."""
     with started("none", station) as running:
-        port = running.ports["grpc"]
-        send(Load("grpc", station.workload, port, 64, WARM_S, cpu))
-        return send(Load("grpc", station.workload, port, 64, 2 * WARM_S, cpu)).per_second
+        port = running.ports["http"]
+        send(Load("json", station.workload, port, 64, WARM_S, cpu))
+        return send(Load("json", station.workload, port, 64, 2 * WARM_S, cpu)).per_second
 
 
 def measure(name: str, station: Station, rate: int, seconds: int, cpu: int) -> Result:
     """One gateway at a fixed rate. Raises LoadFailed when calls failed, or the rate was not kept."""
     with started(name, station) as running:
-        port = running.ports["grpc"]
+        port = running.ports["http"]
         paced(station, port, rate, WARM_S, cpu)
-        before = read_server(running, "grpc")
+        before = read_server(running, "json")
         measured = paced(station, port, rate, seconds, cpu)
-        seen = read_server(running, "grpc").since(before)
+        seen = read_server(running, "json").since(before)
     if measured.failed_n or measured.per_second < LEAST_SENT * rate:
         raise LoadFailed(f"{name}: {measured.failed_n} calls failed, {measured.per_second:.0f} of {rate} a second sent")
     return Result(measured, seen)
@@ -90,23 +92,22 @@ def measure(name: str, station: Station, rate: int, seconds: int, cpu: int) -> R
 @contextmanager
 def started(name: str, station: Station) -> Iterator[Running]:
     with serve(name, station) as running:
-        await_answers(running, "grpc", station.workload)
+        await_answers(running, "json", station.workload)
         yield running
 
 
 def paced(station: Station, port: int, rate: int, seconds: int, cpu: int) -> Measured:
-    """Calls at a fixed rate, whatever becomes of those before."""
-    url = f"http://127.0.0.1:{port}{GRPC_PATH}"
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "log")
-        command = ["taskset", "-c", str(cpu), "h2load", "-t1", f"-c{CONNECTIONS_N}", f"-m{STREAMS_N}"]
-        command += ["-D", str(seconds), f"--rps={rate / CONNECTIONS_N:.2f}", f"--log-file={log}"]
-        command += ["-d", str(station.workload.bodies["grpc"])]
-        command += ["-H", "content-type: application/grpc", "-H", "te: trailers", url]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LoadFailed(f"h2load ended with status {done.returncode}: {done.stderr or done.stdout}")
-        return parse_h2load(done.stdout, log.read_text())
+    """Requests at a fixed rate, whatever becomes of those before."""
+    workload = station.workload
+    command = ["taskset", "-c", str(cpu), sys.executable, str(PACED), str(port), workload.name]
+    command += [str(workload.bodies["json"]), str(rate), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LoadFailed(f"paced.py ended with status {done.returncode}: {done.stderr}")
+    said = json.loads(done.stdout)
+    return Measured(
+        said["requests_n"], said["requests_n"] / seconds, said["p50_ms"], said["p99_ms"], said["failed_n"], 0
+    )
 
 
 def render(rounds: list[dict[str, Result]], rate: int, share: float) -> str:
