@@ -60,32 +60,60 @@ async def sweep(endpoint: Endpoint, rows: Sequence[InferenceRequest], seconds: f
 
 
 async def measure(endpoint: Endpoint, request: InferenceRequest, rows_n: int, callers_n: int, seconds: float) -> Cell:
-    """One cell, after a few calls that do not count."""
-    times_s: list[float] = []
-
-    async def call_until(ends_at: float) -> None:
-        while (started := perf_counter()) < ends_at:
-            await endpoint.infer(request, deadline_at=monotonic() + DEADLINE_S)
-            times_s.append(perf_counter() - started)
-            await asyncio.sleep(0)  # a model on the event loop never waits, and the others want their turn
-
+    """One cell, after a few calls that do not count. Whatever is under way when `seconds` are over is given up."""
+    asked = _Asked(endpoint, request)
     try:
-        for _ in range(WARM_N):
-            await endpoint.infer(request, deadline_at=monotonic() + DEADLINE_S)
-        began, cpu_s = perf_counter(), process_time()
-        await asyncio.gather(*[call_until(began + seconds) for _ in range(callers_n)])
+        await asked.warm_and_load(callers_n, seconds)
     except RunnerError as error:
         return Cell(rows_n, callers_n, failure=str(error))
-    took_s = perf_counter() - began
-    times_s.sort()
+    times_s = sorted(asked.times_s)
+    if not times_s:
+        return Cell(rows_n, callers_n, failure=f"no call was answered within {seconds:.1f} s")
     return Cell(
         rows_n,
         callers_n,
-        len(times_s) * rows_n / took_s,
+        len(times_s) * rows_n / asked.took_s,
         _rank(times_s, 0.50) * 1e3,
         _rank(times_s, 0.99) * 1e3,
-        (process_time() - cpu_s) / took_s,
+        asked.cpu_s / asked.took_s,
     )
+
+
+class _Asked:
+    """One request asked again and again: how long every call took, and what all took together."""
+
+    def __init__(self, endpoint: Endpoint, request: InferenceRequest) -> None:
+        self.times_s: list[float] = []
+        self.took_s = self.cpu_s = 0.0
+        self._endpoint = endpoint
+        self._request = request
+
+    async def warm_and_load(self, callers_n: int, seconds: float) -> None:
+        """Raises what the first call that failed raised; then, as when time is up, nobody goes on asking."""
+        began, cpu_s = perf_counter(), process_time()
+        try:
+            async with asyncio.timeout(seconds):
+                for _ in range(WARM_N):
+                    await self._call()
+                self.times_s.clear()
+                began, cpu_s = perf_counter(), process_time()
+                async with asyncio.TaskGroup() as callers:
+                    for _ in range(callers_n):
+                        callers.create_task(self._call_for_ever())
+        except TimeoutError:
+            self.took_s, self.cpu_s = perf_counter() - began, process_time() - cpu_s
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _call_for_ever(self) -> None:
+        while True:
+            await self._call()
+
+    async def _call(self) -> None:
+        started = perf_counter()
+        await self._endpoint.infer(self._request, deadline_at=monotonic() + DEADLINE_S)
+        self.times_s.append(perf_counter() - started)
+        await asyncio.sleep(0)  # a model on the event loop never waits, and the others want their turn
 
 
 def takes_rows(signature: Signature) -> bool:

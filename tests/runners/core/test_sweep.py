@@ -1,5 +1,7 @@
 """A sweep: every size under every number of callers, and advice that follows from the figures alone."""
 
+import asyncio
+
 import pytest
 
 from runners.core import sweep as sweeping
@@ -34,6 +36,27 @@ class Endpoint:
         return
 
 
+class Slow(Endpoint):
+    """Answers nobody, but for the warm-up where a call is to fail; knows how many calls are under way."""
+
+    def __init__(self, fails_at=0):
+        super().__init__()
+        self.fails_at = fails_at
+        self.calls_n = self.under_way_n = 0
+
+    async def infer(self, request, /, *, deadline_at):
+        self.calls_n += 1
+        if self.calls_n < self.fails_at - 1:
+            return InferenceResponse(request.inputs)
+        if self.calls_n == self.fails_at:
+            raise ExecutionFailed("the fifth")
+        self.under_way_n += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.under_way_n -= 1
+
+
 async def test_every_size_is_asked_by_every_number_of_callers():
     """The table has no holes, and what it says of rows is what was asked."""
     endpoint = Endpoint()
@@ -54,6 +77,20 @@ async def test_a_call_that_fails_is_told_and_ends_its_cell_alone():
     endpoint = Endpoint(failure=ExecutionFailed("too large"))
     cell = await measure(endpoint, made_up_rows(FREE)[0], 1, 4, 0.05)
     assert ("too large", 0.0) == (cell.failure, cell.rows_s)
+
+
+async def test_a_cell_ends_when_its_time_is_up_however_slow_the_model_is():
+    """Whoever says how long it may take is not kept waiting; calls under way are given up."""
+    endpoint = Slow()
+    cell = await measure(endpoint, made_up_rows(FREE)[0], 1, 8, 0.05)
+    assert ("no call was answered within 0.1 s", 0) == (cell.failure, endpoint.under_way_n)
+
+
+async def test_when_a_call_fails_the_others_are_given_up():
+    """Nobody goes on asking while the next cell is measured."""
+    endpoint = Slow(fails_at=5)
+    cell = await measure(endpoint, made_up_rows(FREE)[0], 1, 16, 30.0)
+    assert ("the fifth", 0) == (cell.failure, endpoint.under_way_n)
 
 
 def cell(rows_n, callers_n, rows_s, cores=1.0, failure=""):
