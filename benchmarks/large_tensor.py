@@ -23,6 +23,7 @@ from time import perf_counter, sleep
 import grpc
 import onnx.parser
 
+from benchmarks.machine import end_in_order
 from benchmarks.readings import family_of
 from runners.oip.messages import ModelInferRequest, ModelInferResponse
 
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("mib", nargs="?", type=int, default=60, help="size of the tensor [60]")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
+    end_in_order()
     print(f"| {given.mib} MiB, there and back | seconds | peak memory, MiB | times the tensor |\n|---|---|---|---|")
     for cost in measure(given.mib, given.rounds):
         peak = cost.peak_bytes / MIB

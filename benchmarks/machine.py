@@ -3,7 +3,9 @@
 import os
 import platform
 import re
+import signal
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,6 +36,11 @@ def busy_warning() -> str:
     """A warning if somebody else is using the machine, "" if not."""
     load = os.getloadavg()[0]
     return f"the machine is busy (load {load:.1f}): these figures are noise" if load > BUSY_LOAD else ""
+
+
+def end_in_order() -> None:
+    """Have SIGTERM end this process as an error would, so that the servers it started are ended, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def pick_cpus() -> tuple[int, int]:

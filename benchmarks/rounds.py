@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 from benchmarks.answers import FRAME_BYTES, WrongAnswer, await_answers, check_answers
-from benchmarks.load import Load, Measured, send
+from benchmarks.load import Load, LoadFailed, Measured, send
+from benchmarks.peer_servers import PEERS
 from benchmarks.readings import Reading, read_memory_mib, read_server
-from benchmarks.servers import Running, Station, cases_of, serve
+from benchmarks.servers import Running, ServerFailed, Station, cases_of, serve
 
 WARM_AT_ONCE = 8
 
@@ -46,17 +47,29 @@ class Run:
         return asdict(self)
 
 
-def measure(matrix: Matrix, station: Station, tell: Callable[[str], None]) -> Iterator[Run]:
+def measure(
+    matrix: Matrix, station: Station, tell: Callable[[str], None], give_up: Callable[[str, str], None]
+) -> Iterator[Run]:
     """Run the whole matrix. The order of servers turns from round to round, so that a drift of the machine hits all.
 
-    Raises WrongAnswer, LoadFailed or ServerFailed; what was yielded before stays valid.
+    Raises WrongAnswer, LoadFailed or ServerFailed for the floor and the gateway; what was yielded before stays valid. A
+    peer with such trouble is given up, with the reason, and the others are measured on.
     """
+    lost: set[str] = set()
     for round_no in range(matrix.rounds_n):
         turn = round_no % len(matrix.servers)
         for name in (*matrix.servers[turn:], *matrix.servers[:turn]):
+            if name in lost:
+                continue
             tell(f"round {round_no + 1} of {matrix.rounds_n}: {name}")
-            with serve(name, station) as running:
-                yield from _measure_server(running, round_no, matrix, station)
+            try:
+                with serve(name, station) as running:
+                    yield from _measure_server(running, round_no, matrix, station)
+            except (WrongAnswer, LoadFailed, ServerFailed) as error:
+                if name not in PEERS:
+                    raise
+                lost.add(name)
+                give_up(name, str(error))
 
 
 def _measure_server(running: Running, round_no: int, matrix: Matrix, station: Station) -> Iterator[Run]:

@@ -7,7 +7,6 @@ could not be measured at all.
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from benchmarks.answers import WrongAnswer
 from benchmarks.load import CASES, LoadFailed, missing_packages
-from benchmarks.machine import busy_warning, describe_machine, list_versions, pick_cpus
+from benchmarks.machine import busy_warning, describe_machine, end_in_order, list_versions, pick_cpus
 from benchmarks.models import CACHE, SHAPES, make_workload
 from benchmarks.peer_servers import PEERS, missing_environment, version_of
 from benchmarks.plot import draw
@@ -55,15 +54,20 @@ def main() -> int:
     warnings = [warning for warning in (busy_warning(), one_core_warning(), absent) if warning]
     for warning in warnings:
         tell(f"warning: {warning}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that servers are ended, too
+    end_in_order()
     runs: list[Run] = []
+
+    def give_up(server: str, why: str) -> None:
+        warnings.append(f"{server} was not measured to the end: {why.splitlines()[0]}")
+        tell(f"  given up: {why}")
+
     failure, status = "", 0
     try:
         with working_folder() as scratch, TraceSink() as sink, record_file() as keep:
             workload = make_workload(options.model)
             station = Station(workload, scratch, pick_cpus()[0], sink.endpoint)
             os.sched_setaffinity(0, {matrix.load_cpu})  # while servers work, this process must not be in their way
-            for run in measure(matrix, station, tell):
+            for run in measure(matrix, station, tell, give_up):
                 runs.append(run)
                 keep(run)
                 tell(f"  {run.case}, {run.at_once} at once: {run.measured.per_second:.0f} requests/s")

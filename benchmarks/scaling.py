@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.load import CASES, Load, send
-from benchmarks.machine import busy_warning, pick_cpus
+from benchmarks.machine import busy_warning, end_in_order, pick_cpus
 from benchmarks.models import CACHE, Workload, make_workload
 from benchmarks.readings import family_of, read_own_cpu_s
 from benchmarks.servers import write_config
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
+    end_in_order()
     if warning := busy_warning():
         print(warning)
     print(f"| case | capacity, 1 worker | {given.workers} workers | scaling | busiest of even | on the clock |")

@@ -23,7 +23,7 @@ from statistics import median
 
 from benchmarks.answers import await_answers
 from benchmarks.load import Load, LoadFailed, Measured, send
-from benchmarks.machine import busy_warning, pick_cpus
+from benchmarks.machine import busy_warning, end_in_order, pick_cpus
 from benchmarks.models import CACHE, make_workload
 from benchmarks.readings import Reading, read_server
 from benchmarks.servers import Running, Station, serve
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--share", type=float, default=0.5, help="of what the gateway can do without a shadow")
     given = parser.parse_args()
+    end_in_order()
     if warning := busy_warning():
         print(warning)
     CACHE.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
+from benchmarks.machine import end_in_order
 from benchmarks.readings import family_of, read_cpu_s
 from benchmarks.servers import ROOT, START_LIMIT_S, read_ports
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
+    end_in_order()
     imports = [time_imports() for _ in range(given.rounds + 1)][1:]
     clock_s, cpu_s = (median(column) for column in zip(*imports, strict=True))
     print(f"importing what a worker is made of: {clock_s:.2f} s, of processor time {cpu_s:.2f} s\n")

@@ -1,0 +1,42 @@
+"""Rounds: one peer's trouble costs nobody else their figures; trouble of our own ends the run."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from benchmarks import rounds
+from benchmarks.rounds import Matrix
+from benchmarks.servers import ServerFailed
+
+
+@pytest.fixture
+def measured(monkeypatch, run_of):
+    """The whole matrix without servers: those named do not start."""
+
+    def measured(*servers, broken):
+        @contextmanager
+        def serve(name, _station):
+            if name == broken:
+                raise ServerFailed(f"{name} did not start:\nno such model")
+            yield name
+
+        monkeypatch.setattr(rounds, "serve", serve)
+        monkeypatch.setattr(rounds, "_measure_server", lambda name, round_no, *_: iter([run_of(name, 1.0, round_no)]))
+        lost = []
+        matrix = Matrix(servers, ("json",), (64,), 3, 1, 1, 0)
+        runs = list(rounds.measure(matrix, None, lambda _: None, lambda name, why: lost.append((name, why))))
+        return [run.server for run in runs], lost
+
+    return measured
+
+
+def test_a_peer_that_does_not_start_is_given_up_once_and_the_others_are_measured(measured):
+    servers, lost = measured("floor", "kserve", "none", broken="kserve")
+    assert [("kserve", "kserve did not start:\nno such model")] == lost
+    assert {"floor": 3, "none": 3} == {name: servers.count(name) for name in set(servers)}
+
+
+def test_trouble_of_our_own_ends_the_run(measured):
+    """A table without the gateway would say nothing."""
+    with pytest.raises(ServerFailed):
+        measured("floor", "none", broken="none")
