@@ -1,5 +1,6 @@
 """A config directory: `turnout.yaml` beside `routes/*.yaml`, read whole, refused whole."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -8,7 +9,7 @@ from gateway.config.asserts import assert_problems
 from gateway.config.check import problems_of
 from gateway.config.compile import compile_route
 from gateway.config.documents import RouteDoc, SettingsDoc
-from gateway.config.parse import parse_route, parse_settings, read
+from gateway.config.parse import parse_route, parse_settings, read_text
 from gateway.config.problems import ConfigRefused, Located
 from gateway.config.traffic import traffic_of
 from gateway.config.yaml import YamlText
@@ -19,39 +20,61 @@ ROUTES_FOLDER = "routes"
 
 
 class Configuration(Struct, frozen=True):
-    """Everything an operator wrote. `root` is where relative paths of models begin."""
+    """Everything an operator wrote.
+
+    `root` is where relative paths of models begin; `documents` maps a path relative to it to the text as it was written.
+    """
 
     root: Path
     settings: SettingsDoc
     routes: tuple[RouteDoc, ...]
+    documents: Mapping[str, str] = {}
 
 
 def load_directory(root: Path) -> Configuration:
     """Read, parse and check a directory; raises ConfigRefused with the problems of all its files."""
+    return load_documents(root, read_directory(root))
+
+
+def read_directory(root: Path) -> dict[str, str]:
+    """The texts of a directory by relative path; raises ConfigRefused for what cannot be read or is too long."""
     if not root.is_dir():
         raise ConfigRefused([_about(root, "no such directory", "name a directory with routes/*.yaml in it")])
-    problems: list[Located] = []
-    settings = SettingsDoc()
-    if (root / SETTINGS_FILE).exists():
+    settings = [root / SETTINGS_FILE] if (root / SETTINGS_FILE).exists() else []
+    texts, problems = {}, list[Located]()
+    for file in (*settings, *sorted((root / ROUTES_FOLDER).glob("*.yaml"))):
         try:
-            settings = load_settings(root / SETTINGS_FILE)
+            texts[file.relative_to(root).as_posix()] = read_text(file)
         except ConfigRefused as refused:
             problems += refused.problems
+    if problems:
+        raise ConfigRefused(problems)
+    return texts
+
+
+def load_documents(root: Path, documents: Mapping[str, str]) -> Configuration:
+    """Parse and check texts by relative path, wherever they came from; raises ConfigRefused with all problems."""
+    problems: list[Located] = []
+    settings = SettingsDoc()
     texts: list[tuple[YamlText, RouteDoc]] = []
-    files = sorted((root / ROUTES_FOLDER).glob("*.yaml"))
-    for file in files:
+    for path, content in documents.items():
         try:
-            text = read(file)
-            texts.append((text, load_route(text)))
+            if path == SETTINGS_FILE:
+                settings = load_settings(YamlText(root / path, content))
+            elif _is_route(path):
+                text = YamlText(root / path, content)
+                texts.append((text, load_route(text)))
+            else:
+                problems.append(_about(root / path, "nobody reads this file", f"name it {ROUTES_FOLDER}/NAME.yaml"))
         except ConfigRefused as refused:
             problems += refused.problems
     problems += _written_twice(texts)
-    if not files:
+    if not any(map(_is_route, documents)):
         what, cure = "no route is written here", "add a file like routes/my-model.yaml"
         problems.append(_about(root / ROUTES_FOLDER, what, cure))
     if problems:
         raise ConfigRefused(problems)
-    return Configuration(root, settings, tuple(document for _, document in texts))
+    return Configuration(root, settings, tuple(document for _, document in texts), dict(documents))
 
 
 def load_route(text: YamlText) -> RouteDoc:
@@ -65,9 +88,8 @@ def load_route(text: YamlText) -> RouteDoc:
     return document
 
 
-def load_settings(file: Path) -> SettingsDoc:
-    """The settings file, parsed and checked; raises ConfigRefused."""
-    text = read(file)
+def load_settings(text: YamlText) -> SettingsDoc:
+    """The settings, parsed and checked; raises ConfigRefused."""
     settings = parse_settings(text)
     problems = duration_problems(("drain",), settings.drain)
     if settings.connection_age is not None:
@@ -75,6 +97,11 @@ def load_settings(file: Path) -> SettingsDoc:
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return settings
+
+
+def _is_route(path: str) -> bool:
+    folder, _, name = path.partition("/")
+    return folder == ROUTES_FOLDER and "/" not in name and name.endswith(".yaml")
 
 
 def _about(path: Path, what: str, cure: str) -> Located:

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError, with_config
 
 from gateway.config.documents import RouteDoc, SettingsDoc
 from gateway.config.problems import ConfigRefused, Located
-from gateway.config.yaml import YamlText
+from gateway.config.yaml import SIZE_LIMIT, TOO_LONG, YamlText
 from strategies.core.catalogue import kinds, strategy_types
 from strategies.core.spec import Problem
 
@@ -59,12 +59,20 @@ def settings_adapter() -> TypeAdapter[SettingsDoc]:
 
 def read(file: Path) -> YamlText:
     """A file's YAML; raises ConfigRefused when it cannot be read or is none."""
+    return YamlText(file, read_text(file))
+
+
+def read_text(file: Path) -> str:
+    """A file's text; raises ConfigRefused when it cannot be read, or is too long to be a document."""
     try:
-        content = file.read_text("utf-8")
+        with file.open("rb") as content:
+            text = content.read(SIZE_LIMIT + 1)
+        if len(text) > SIZE_LIMIT:
+            raise ConfigRefused([Located(file, 0, 0, TOO_LONG)])
+        return text.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigRefused([Located(file, 0, 0, Problem((), f"cannot be read: {reason}"))]) from None
-    return YamlText(file, content)
 
 
 def _validate(adapter: TypeAdapter[Document], text: YamlText) -> Document:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.config.directory import Configuration, load_route
+from gateway.config.directory import ROUTES_FOLDER, Configuration, load_route
 from gateway.config.documents import SettingsDoc
 from gateway.config.problems import ConfigRefused, Located
 from gateway.config.yaml import YamlText, dump
@@ -25,8 +25,9 @@ def quick_configuration(models: list[Path], strategy: str) -> Configuration:
         },
         **_strategy(strategy, names[1:]),
     }
-    text = YamlText(Path("command line"), dump(document))
-    return Configuration(Path.cwd(), SettingsDoc(), (load_route(text),))
+    text = dump(document)
+    route = load_route(YamlText(Path("command line"), text))
+    return Configuration(Path.cwd(), SettingsDoc(), (route,), {f"{ROUTES_FOLDER}/{names[0]}.yaml": text})
 
 
 def _names(models: list[Path]) -> list[str]:

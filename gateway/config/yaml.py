@@ -11,9 +11,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from gateway.config.problems import ConfigRefused, Located
 from strategies.core.spec import Problem
 
-SIZE_LIMIT = 256 * 1024  # a document people can review; anything longer holds data, not configuration
+SIZE_LIMIT = 256 * 1024  # bytes: a document people can review; anything longer holds data, not configuration
 NODES_LIMIT = 100_000  # aliases can make a small file very large
 DEPTH_LIMIT = 64
+TOO_LONG = Problem((), f"the document is longer than {SIZE_LIMIT // 1024} KiB", "split it, one route a file")
 
 
 class YamlText:
@@ -47,8 +48,8 @@ class YamlText:
         return ConfigRefused([Located(self.file, 0, 0, Problem((), what, cure))])
 
     def _parse(self, text: str) -> object:
-        if len(text) > SIZE_LIMIT:
-            raise self.refuse(f"the document is longer than {SIZE_LIMIT // 1024} KiB", "split it, one route a file")
+        if len(text.encode("utf-8", "surrogatepass")) > SIZE_LIMIT:
+            raise ConfigRefused([Located(self.file, 0, 0, TOO_LONG)])
         try:
             return YAML(typ="rt").load(StringIO(text))
         except MarkedYAMLError as error:
