@@ -1,17 +1,15 @@
 """`turnout diff`: what a change of documents does to traffic, before it does."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from hashlib import file_digest
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.loading import model_file, refusals
+from gateway.cli.loading import refusals
 from gateway.cli.printing import Output, OutputOption, show
 from gateway.config.compile import compile_route, inherited_map
-from gateway.config.compiled import CompiledRoute
+from gateway.config.contents import Contents
 from gateway.config.diff import RouteDiff, Side, diff_routes
 from gateway.config.directory import ROUTES_FOLDER, Configuration, load_directory, load_route
 from gateway.config.documents import SettingsDoc
@@ -44,21 +42,13 @@ def _load(path: Path) -> Configuration:
 
 def _sides(configuration: Configuration, before: dict[str, Side]) -> dict[str, Side]:
     """Every route compiled; where one came before, its map is derived from that one's."""
-    sides = {}
+    sides, contents = {}, Contents()
     for document in configuration.routes:
         side = before.get(document.route)
         inherited = inherited_map(document, side.compiled if side else None)
         compiled = compile_route(document, root=configuration.root, before=inherited, today=datetime.now(UTC).date())
-        sides[document.route] = Side(document, compiled, dict(_digests(compiled)))
+        sides[document.route] = Side(document, compiled, contents.digests_of(compiled))
     return sides
-
-
-def _digests(route: CompiledRoute) -> Iterator[tuple[str, str]]:
-    for each in route.arms:
-        file = model_file(each.model)
-        if file:
-            with file.open("rb") as content:
-                yield each.arm.name, file_digest(content, "sha256").hexdigest()
 
 
 def _print(found: tuple[RouteDiff, ...]) -> None:

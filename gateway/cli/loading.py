@@ -14,7 +14,6 @@ from gateway.config.compiled import CompiledRoute
 from gateway.config.directory import Configuration, load_directory
 from gateway.config.documents import RouteDoc
 from gateway.config.problems import ConfigRefused
-from runners.core.runner import ModelRef
 from strategies.core.state import RolloutState
 
 REFUSED = 2  # exit status: what was asked for cannot be done as it was written
@@ -52,13 +51,6 @@ def parse_steps(written: list[str]) -> dict[str, int]:
             fail(f"--step wants ROUTE=N with N from 1, not '{text}'")
         steps[route] = int(number)
     return steps
-
-
-def model_file(model: ModelRef) -> Path | None:
-    """The file behind a `file:` or `constant:` reference, None where there is none on this machine."""
-    scheme, _, rest = model.reference.partition(":")
-    file = model.root / rest
-    return file if scheme in ("file", "constant") and file.is_file() else None
 
 
 @contextmanager

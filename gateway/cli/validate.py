@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.loading import compile_routes, model_file, read_configuration
+from gateway.cli.loading import compile_routes, read_configuration
 from gateway.cli.printing import Output, OutputOption, show
 from gateway.config.compiled import CompiledRoute
+from gateway.config.contents import model_file
 from gateway.config.traffic import traffic_of
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent

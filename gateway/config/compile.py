@@ -33,7 +33,7 @@ def compile_route(
 
     From the day on which it expires (`today`, in UTC) the baseline has the whole route and nothing is shadowed.
     """
-    expired = document.expires is not None and document.expires <= today
+    expired = document.is_expired(today)
     resident = _resident(document)
     arms = _with_resident(arms_of(document), resident)
     salt = _salt(document)

@@ -13,16 +13,24 @@ from strategies.core.plan import Plan
 
 
 class CompiledArm(Struct, frozen=True):
-    """An arm and how to open it. `is_shadowed` asks for a session of its own for calls nobody waits for."""
+    """An arm and how to open it. `is_shadowed` asks for a session of its own for calls nobody waits for.
+
+    `digest` is the SHA-256 that the model's file had when the revision was made, "" where there is no file here.
+    """
 
     arm: Arm
     runner: str
     model: ModelRef
     is_shadowed: bool
+    digest: str = ""
 
 
 class CompiledRoute(Struct, frozen=True):
-    """All of a route that can be known without opening a model."""
+    """All of a route that can be known without opening a model.
+
+    `began` is the revision in which its experiment began, 0 for the one that it is served under first. Two routes of
+    one `fingerprint` are the same in every respect; "" is like no other.
+    """
 
     name: str
     salt: str
@@ -40,6 +48,8 @@ class CompiledRoute(Struct, frozen=True):
     is_pinnable: bool
     is_critical: bool
     notice: str = ""  # why it does less than was written
+    began: int = 0
+    fingerprint: str = ""
 
     def gatherer(self, override_token: bytes) -> Gatherer:
         """What turns requests into this route's facts."""

@@ -22,7 +22,7 @@ ROUTES_FOLDER = "routes"
 class Configuration(Struct, frozen=True):
     """Everything an operator wrote.
 
-    `root` is where relative paths of models begin; `documents` maps a path relative to it to the text as it was written.
+    `root` is where relative paths of models begin; `documents` maps a path relative to it to the text as written.
     """
 
     root: Path

@@ -123,6 +123,10 @@ class RouteDoc:
     salt: Text | None = None  # by default the route's name
     epoch: Annotated[int, Field(ge=0)] = 0  # a new one deals every unit afresh
 
+    def is_expired(self, today: date) -> bool:
+        """Whether its last day is over. Days are those of UTC."""
+        return self.expires is not None and self.expires <= today
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenDoc:

@@ -1,0 +1,161 @@
+"""From a change to the content of the next revision and what it means: parse, validate, compile, diff.
+
+Files are read, for the digests of models; nothing else here looks at the world, and nothing is changed.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.config.compile import compile_route, inherited_map
+from gateway.config.compiled import CompiledRoute
+from gateway.config.contents import Contents
+from gateway.config.diff import RouteDiff, Side, diff_routes
+from gateway.config.directory import Configuration, load_documents
+from gateway.config.documents import RouteDoc, SettingsDoc
+from gateway.publishing.change import Apply, Change, ChangeRefused, Freeze, Operate
+from gateway.publishing.kept import GATEWAY, Kept, KeptForAll, kept_of, read, read_for_all, write
+from gateway.publishing.rollouts import rollouts_after
+from gateway.state.revision import NO_REVISION, Content, Revision, text_digest
+from strategies.rollout.machine import Verb
+
+ALWAYS = (Verb.ROLLBACK, Verb.HOLD)  # what makes traffic safer is possible while everything is frozen
+
+
+class Meaning(Struct, frozen=True):
+    """A revision and all that follows from it, without opening a model. Number 0 is before the first."""
+
+    number: int
+    content: Content
+    configuration: Configuration
+    kept: Mapping[str, Kept]
+    for_all: KeptForAll
+    routes: Mapping[str, CompiledRoute]
+
+    def sides(self) -> dict[str, Side]:
+        """Every route as diff.py takes it."""
+        return {
+            document.route: Side(document, self.routes[document.route], self.kept[document.route].digests)
+            for document in self.configuration.routes
+        }
+
+
+class Prepared(Struct, frozen=True):
+    """The next revision, and what it changes."""
+
+    meaning: Meaning
+    differences: tuple[RouteDiff, ...]
+
+
+def nothing_yet(root: Path) -> Meaning:
+    """What is live before the first revision."""
+    return Meaning(NO_REVISION, Content({}), Configuration(root, SettingsDoc(), ()), {}, KeptForAll(), {})
+
+
+def meaning_of(revision: Revision, root: Path) -> Meaning:
+    """What a stored revision means, the same in every process.
+
+    Raises ConfigRefused when this release does not take the documents, and ValueError when what was kept is not ours.
+    """
+    content = revision.content
+    configuration = load_documents(root, content.documents)
+    kept = {name: read(text) for name, text in content.states.items() if name != GATEWAY}
+    routes = {
+        document.route: _stamped(
+            compile_route(
+                document,
+                root=root,
+                state=kept[document.route].rollout,
+                before=kept[document.route].allocation(),
+                today=date.max if kept[document.route].is_expired else date.min,
+            ),
+            document,
+            kept[document.route],
+        )
+        for document in configuration.routes
+    }
+    for_all = read_for_all(content.states[GATEWAY])
+    return Meaning(revision.number, content, configuration, kept, for_all, routes)
+
+
+def prepare(live: Meaning, change: Change, *, today: date, contents: Contents) -> Prepared:
+    """The revision after `live`. Raises ConfigRefused or ChangeRefused, with everything that is wrong."""
+    _refuse_if_frozen(live, change)
+    configuration = live.configuration
+    if isinstance(change, Apply):
+        configuration = load_documents(configuration.root, change.documents)
+    routes = {document.route: document for document in configuration.routes}
+    _refuse_unknown(change, routes)
+    before = live.sides()
+    digests = {
+        name: contents.digests_of(compile_route(document, root=configuration.root)) for name, document in routes.items()
+    }
+    rollouts = rollouts_after(before, routes, digests, {n: k.rollout for n, k in live.kept.items()}, change)
+    after = {}
+    for name, document in routes.items():
+        inherited = inherited_map(document, live.routes.get(name))
+        compiled = compile_route(document, root=configuration.root, state=rollouts[name], before=inherited, today=today)
+        after[name] = Side(document, compiled, digests[name])
+    differences = diff_routes(before, after)
+    fresh = _fresh(differences, change)
+    kept = {
+        name: kept_of(
+            side.compiled,
+            live.number + 1 if name in fresh or name not in live.kept else live.kept[name].began,
+            digests[name],
+            rollouts[name],
+            is_expired=side.document.is_expired(today),
+        )
+        for name, side in after.items()
+    }
+    return Prepared(_meaning(live, configuration, change, after, kept), differences)
+
+
+def _refuse_if_frozen(live: Meaning, change: Change) -> None:
+    if not live.for_all.frozen or isinstance(change, Freeze):
+        return
+    if isinstance(change, Operate) and change.verb in ALWAYS:
+        return
+    raise ChangeRefused([f"everything is frozen: {live.for_all.frozen}; lift it with: turnout freeze --lift"])
+
+
+def _refuse_unknown(change: Change, routes: Mapping[str, RouteDoc]) -> None:
+    named = {change.route} if isinstance(change, Operate) else change.restart if isinstance(change, Apply) else set()
+    unknown = sorted(named - routes.keys())
+    if unknown:
+        raise ChangeRefused(
+            [f"no route is called '{name}'; there is {', '.join(routes) or 'none'}" for name in unknown]
+        )
+
+
+def _fresh(differences: tuple[RouteDiff, ...], change: Change) -> set[str]:
+    """The routes whose experiment begins with this change."""
+    fresh = {each.route for each in differences if each.experiment in ("begins", "restarts")}
+    if isinstance(change, Apply):
+        fresh |= change.restart
+    if isinstance(change, Operate) and change.verb is Verb.RESTART:
+        fresh.add(change.route)
+    return fresh
+
+
+def _meaning(
+    live: Meaning, configuration: Configuration, change: Change, after: Mapping[str, Side], kept: Mapping[str, Kept]
+) -> Meaning:
+    for_all = live.for_all
+    if isinstance(change, Freeze):
+        for_all = replace(for_all, frozen=change.reason)
+    if isinstance(change, Apply) and change.source:
+        for_all = replace(for_all, source=change.source)
+    states = {name: write(each) for name, each in kept.items()} | {GATEWAY: write(for_all)}
+    routes = {name: _stamped(side.compiled, side.document, kept[name]) for name, side in after.items()}
+    content = Content(configuration.documents, states)
+    return Meaning(live.number + 1, content, configuration, kept, for_all, routes)
+
+
+def _stamped(route: CompiledRoute, document: RouteDoc, kept: Kept) -> CompiledRoute:
+    """The route with its digests, its experiment's beginning, and a print that is equal only while nothing changed."""
+    arms = tuple(replace(each, digest=kept.digests.get(each.arm.name, "")) for each in route.arms)
+    return replace(route, arms=arms, began=kept.began, fingerprint=text_digest(f"{document!r} {write(kept)}"))

@@ -1,0 +1,152 @@
+"""The next revision follows from the live one and a change, and from nothing else."""
+
+from datetime import date
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.config.contents import Contents
+from gateway.config.problems import ConfigRefused
+from gateway.publishing.change import Apply, ChangeRefused, Expire, Freeze, Operate
+from gateway.publishing.prepare import meaning_of, nothing_yet, prepare
+from gateway.state.revision import Cause, Revision
+from strategies.core.state import Phase, RolloutState
+from strategies.rollout.machine import Verb
+from tests.gateway.publishing.conftest import TODAY, documents, ramp
+
+APPLY = Apply(documents())
+
+
+def shares(meaning) -> dict[str, int]:
+    return {plan.assigned.name: plan.share_ppm for plan in meaning.routes["digits"].plans if plan.assigned}
+
+
+def stored(meaning) -> Revision:
+    return Revision(meaning.number, "", 0.0, "ann", Cause.APPLY, "", meaning.content)
+
+
+def test_the_first_revision_begins_every_experiment(after):
+    meaning = after(APPLY)
+    assert (1, 1, RolloutState()) == (meaning.number, meaning.kept["digits"].began, meaning.kept["digits"].rollout)
+
+
+def test_a_step_adds_units_and_keeps_the_experiment(root, after):
+    live = after(APPLY)
+    prepared = prepare(live, Operate("digits", Verb.ADVANCE, "no harm"), today=TODAY, contents=Contents())
+    (difference,) = prepared.differences
+    assert [("old", "new", 80_000)] == [(move.source, move.target, move.ppm) for move in difference.moves]
+    assert (1, RolloutState(1, reason="no harm")) == (
+        prepared.meaning.kept["digits"].began,
+        prepared.meaning.kept["digits"].rollout,
+    )
+
+
+@given(
+    st.lists(st.sampled_from([*Verb]), max_size=8), st.lists(st.sampled_from(("1%", "2%", "10%", "50%")), max_size=3)
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_is_stored_means_the_same_when_it_is_read(root, verbs, edits):
+    """A gateway that boots from the store, or another one that follows it, deals every unit as the publisher did."""
+    live = prepare(nothing_yet(root), APPLY, today=TODAY, contents=Contents()).meaning
+    changes = [Operate("digits", verb) for verb in verbs]
+    changes += [Apply(documents(strategy=ramp(share, "60%"))) for share in edits]
+    for change in changes:
+        try:
+            live = prepare(live, change, today=TODAY, contents=Contents()).meaning
+        except ChangeRefused:
+            continue
+        again = meaning_of(stored(live), root)
+        one, other = live.routes["digits"], again.routes["digits"]
+        assert one.decider.allocation == other.decider.allocation
+        assert (one.plans, one.fingerprint, one.arms) == (other.plans, other.fingerprint, other.arms)
+        assert (live.kept, live.for_all) == (again.kept, again.for_all)
+
+
+def test_a_verb_that_is_not_possible_says_what_is(after):
+    with pytest.raises(ChangeRefused, match="cannot resume: the rollout is climbing; possible: advance"):
+        after(APPLY, Operate("digits", Verb.RESUME))
+
+
+def test_a_route_without_a_ramp_has_nothing_to_advance(after):
+    ab = Apply(documents(strategy={"kind": "ab", "shares": {"new": "10%"}}))
+    with pytest.raises(ChangeRefused, match="'digits' is under 'ab', which has no ramp; change its document"):
+        after(ab, Operate("digits", Verb.ADVANCE))
+
+
+def test_a_verb_on_no_route_names_those_there_are(after):
+    with pytest.raises(ChangeRefused, match="no route is called 'digit'; there is digits"):
+        after(APPLY, Operate("digit", Verb.HOLD))
+
+
+def test_a_restart_of_no_route_names_those_there_are(after):
+    with pytest.raises(ChangeRefused, match="no route is called 'digit'; there is digits"):
+        after(Apply(documents(), restart=frozenset(["digit"])))
+
+
+def test_an_edited_ramp_keeps_the_live_share(after):
+    edited = Apply(documents(strategy=ramp("1%", "2%", "10%", "20%")))
+    meaning = after(APPLY, Operate("digits", Verb.ADVANCE), edited)
+    assert (2, 1) == (meaning.kept["digits"].rollout.step, meaning.kept["digits"].began)
+    assert {"new": 100_000, "old": 900_000} == shares(meaning)
+
+
+def test_an_edited_ramp_without_the_live_share_is_refused(after):
+    with pytest.raises(ChangeRefused, match="its live step is 10%, which is not in the new ramp; keep a step"):
+        after(APPLY, Operate("digits", Verb.ADVANCE), Apply(documents(strategy=ramp("1%", "20%"))))
+
+
+def test_a_restart_begins_at_the_first_step_with_a_new_experiment(after):
+    edited = Apply(documents(strategy=ramp("1%", "20%")), restart=frozenset(["digits"]))
+    kept = after(APPLY, Operate("digits", Verb.ADVANCE), edited).kept["digits"]
+    assert (RolloutState(), 3) == (kept.rollout, kept.began)
+
+
+def test_a_rollback_is_latched_for_that_candidate(after):
+    """An edit of a timeout, or an undo, must not send traffic back to a candidate that was taken back."""
+    meaning = after(APPLY, Operate("digits", Verb.ROLLBACK), Apply(documents(timeout="2s")))
+    assert Phase.ROLLED_BACK is meaning.kept["digits"].rollout.phase
+    assert {"new": 0, "old": 1_000_000} == shares(meaning)
+
+
+def test_another_model_file_under_the_same_name_is_another_candidate(root, after):
+    live = after(APPLY, Operate("digits", Verb.ROLLBACK))
+    (root / "new.onnx").write_text("mended, and longer")
+    kept = prepare(live, APPLY, today=TODAY, contents=Contents()).meaning.kept["digits"]
+    assert (RolloutState(), 3) == (kept.rollout, kept.began)
+
+
+def test_an_unrelated_change_keeps_the_experiment_and_the_print(after):
+    one = after(APPLY)
+    other = after(APPLY, Apply(documents() | {"routes/two.yaml": documents(route="two")["routes/digits.yaml"]}))
+    assert 1 == other.kept["digits"].began
+    assert 2 == other.kept["two"].began
+    assert one.routes["digits"].fingerprint == other.routes["digits"].fingerprint
+
+
+def test_bad_documents_are_refused_whole(after):
+    with pytest.raises(ConfigRefused, match="no arm is called 'nwe'"):
+        after(APPLY, Apply(documents(fallback=["nwe"])))
+
+
+@pytest.mark.parametrize("change", [APPLY, Operate("digits", Verb.ADVANCE), Operate("digits", Verb.PROMOTE)])
+def test_frozen_means_that_nothing_changes(after, change):
+    with pytest.raises(ChangeRefused, match="everything is frozen: it is Christmas; lift it with: turnout freeze"):
+        after(APPLY, Freeze("it is Christmas"), change)
+
+
+@pytest.mark.parametrize("verb", [Verb.ROLLBACK, Verb.HOLD])
+def test_what_makes_traffic_safer_is_possible_while_frozen(after, verb):
+    assert "it is Christmas" == after(APPLY, Freeze("it is Christmas"), Operate("digits", verb)).for_all.frozen
+
+
+def test_a_lifted_freeze_lets_changes_through(after):
+    assert 4 == after(APPLY, Freeze("no"), Freeze(""), Operate("digits", Verb.ADVANCE)).number
+
+
+def test_an_expired_experiment_goes_back_to_the_baseline(root, after):
+    live = after(Apply(documents(expires=date(2026, 11, 27))))
+    assert {"new": 20_000, "old": 980_000} == shares(live)
+    gone = prepare(live, Expire(), today=date(2026, 11, 27), contents=Contents()).meaning
+    assert {"old": 1_000_000} == shares(gone)
+    assert "expired on 2026-11-27" in meaning_of(stored(gone), root).routes["digits"].notice
