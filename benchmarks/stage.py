@@ -18,7 +18,7 @@ from benchmarks.models import Workload
 from benchmarks.servers import STRATEGIES, write_config
 from gateway.arrival import Arrival, Reply
 from gateway.cli.loading import compile_routes
-from gateway.config.bind import Binder, close_all
+from gateway.config.bind import Binder, Bound
 from gateway.config.directory import load_directory
 from gateway.execution.executor import execute
 from gateway.execution.outcome import Outcome, Routed
@@ -32,6 +32,7 @@ from gateway.frontends.limits import DEFAULT_LIMITS
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.reception import Reception
 from gateway.recording import Recorder
+from gateway.routing.leases import Leases
 from gateway.routing.router import Router
 from gateway.routing.table import BoundRoute, RoutingTable
 from gateway.service import Service
@@ -178,25 +179,24 @@ class Stage:
 async def set_stage(workload: Workload) -> AsyncIterator[Stage]:
     """Open the models in the loop that runs, bind a route for every strategy, and lead one request through."""
     runners, metrics = Runners(), Metrics("bench")
-    table = await _bind(workload, runners, metrics)
+    bound = await _bind(workload, runners, metrics)
     try:
-        yield await _lead_through(workload, table, metrics)
+        yield await _lead_through(workload, bound.table, metrics)
     finally:
-        for route in table.routes.values():
-            await close_all(route.arms)
+        await bound.lease.end()
         await runners.close()
 
 
-async def _bind(workload: Workload, runners: Runners, metrics: Metrics) -> RoutingTable:
+async def _bind(workload: Workload, runners: Runners, metrics: Metrics) -> Bound:
     with tempfile.TemporaryDirectory() as folder:
         for strategy in STRATEGIES:
             write_config(Path(folder), strategy, replace(workload, name=strategy))
         compiled = compile_routes(load_directory(Path(folder)), {})
-        binder = Binder(1, runner=runners.find, metrics=metrics, report=lambda _: None)
-        table = await binder.bind(compiled)
-    if table.quarantined:
-        sys.exit(f"a route could not be opened: {table.quarantined}")
-    return table
+        binder = Binder(Leases(runners.find), metrics=metrics, report=lambda _: None)
+        bound = await binder.bind(1, compiled)
+    if bound.table.quarantined:
+        sys.exit(f"a route could not be opened: {bound.table.quarantined}")
+    return bound
 
 
 async def _lead_through(workload: Workload, table: RoutingTable, metrics: Metrics) -> Stage:

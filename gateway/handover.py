@@ -5,6 +5,7 @@ Documents stay behind, and so do those who parse them: a worker never imports py
 
 import io
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 class Launch(Struct, frozen=True):
     """What a gateway is started with. Bounds are those of all its workers together.
 
-    `events` is a directory, or "-" for standard output; `state` holds keys that outlive the gateway. Without `tls` both
-    ports are plain.
+    `routes` are those of `revision`, 0 while it is not known yet. `events` is a directory, or "-" for standard output;
+    `state` holds keys that outlive the gateway. Without `tls` both ports are plain.
     """
 
-    routes: tuple[CompiledRoute, ...]
     state: Path
     events: str
+    revision: int = 0
+    routes: tuple[CompiledRoute, ...] = ()
     host: str = "127.0.0.1"
     limits: Limits = Limits()
     shadows: ShadowBounds = ShadowBounds()
@@ -55,11 +57,7 @@ def shadows_of(bounds: ShadowBounds, slot: int, workers_n: int) -> ShadowBounds:
 
 def pack(launch: Launch) -> bytes:
     """The launch as bytes for a process of this same version."""
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
-    pickler.dispatch_table = {MappingProxyType: _unfrozen}
-    pickler.dump(launch)
-    return buffer.getvalue()
+    return _pack(launch)
 
 
 def unpack(packed: bytes) -> Launch:
@@ -67,6 +65,26 @@ def unpack(packed: bytes) -> Launch:
     launch = pickle.loads(packed)  # noqa: S301 - see above
     assert isinstance(launch, Launch)
     return launch
+
+
+def pack_routes(routes: Sequence[CompiledRoute]) -> bytes:
+    """Compiled routes as bytes for a process of this same version."""
+    return _pack(tuple(routes))
+
+
+def unpack_routes(packed: bytes) -> tuple[CompiledRoute, ...]:
+    """What was packed. Only ever given what the control process wrote to its own child."""
+    routes = pickle.loads(packed)  # noqa: S301 - see above
+    assert isinstance(routes, tuple)
+    return routes
+
+
+def _pack(value: object) -> bytes:
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = {MappingProxyType: _unfrozen}
+    pickler.dump(value)
+    return buffer.getvalue()
 
 
 def _unfrozen(view: MappingProxyType[Any, Any]) -> tuple[type[MappingProxyType[Any, Any]], tuple[dict[Any, Any]]]:

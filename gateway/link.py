@@ -32,6 +32,25 @@ class Ask(Struct, frozen=True, tag="ask"):
     number: int
 
 
+class Warm(Struct, frozen=True, tag="warm"):
+    """Open what this revision needs. `routes` is packed by gateway/handover.py. One waits at most: the last."""
+
+    number: int
+    routes: bytes
+
+
+class Swap(Struct, frozen=True, tag="swap"):
+    """Serve the revision that was warmed."""
+
+    number: int
+
+
+class Discard(Struct, frozen=True, tag="discard"):
+    """Close what was warmed: it will not be live."""
+
+    number: int
+
+
 class Stop(Struct, frozen=True, tag="stop"):
     """Finish what is under way and end. Saying it twice changes nothing."""
 
@@ -39,6 +58,7 @@ class Stop(Struct, frozen=True, tag="stop"):
 class Ready(Struct, frozen=True, tag="ready"):
     """The worker answers requests. `quarantined` are routes that it cannot serve, with the reason."""
 
+    revision: int
     served: list[str]
     quarantined: dict[str, str]
 
@@ -47,6 +67,19 @@ class Failed(Struct, frozen=True, tag="failed"):
     """The worker cannot start, and ends."""
 
     reason: str
+
+
+class Warmed(Struct, frozen=True, tag="warmed"):
+    """The answer to `Warm`. `refused` are the arms that could not be opened, with the reason; then nothing waits."""
+
+    number: int
+    refused: dict[str, str]
+
+
+class Swapped(Struct, frozen=True, tag="swapped"):
+    """The answer to `Swap`: from now on requests are routed by this revision."""
+
+    number: int
 
 
 class Leaving(Struct, frozen=True, tag="leaving"):
@@ -60,8 +93,8 @@ class Told(Struct, frozen=True, tag="told"):
     snapshot: Snapshot
 
 
-Order = Start | Ask | Stop
-Report = Ready | Failed | Leaving | Told
+Order = Start | Ask | Warm | Swap | Discard | Stop
+Report = Ready | Failed | Warmed | Swapped | Leaving | Told
 Heard = TypeVar("Heard")
 
 

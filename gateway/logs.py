@@ -11,3 +11,4 @@ def begin_log(slot: int | None = None) -> None:
     who = "" if slot is None else f"[worker {slot}] "
     logging.basicConfig(level=logging.INFO, format=f"%(levelname)s %(name)s: {who}%(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it announces what we announce
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does to tables is our business

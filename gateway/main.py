@@ -6,25 +6,24 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable
 from importlib.metadata import version
 from time import time
 
 from msgspec import Struct
 
-from gateway.config.bind import Binder, close_all
-from gateway.config.compiled import CompiledRoute
+from gateway.config.bind import Binder, Bound
 from gateway.event_log import open_event_log
 from gateway.execution.shadows import ShadowPool
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.servers import Listen, Servers, Serving
 from gateway.frontends.tls import Certificates, TlsRefused
-from gateway.handover import Launch, shadows_of
-from gateway.link import Ask, Leaving, Link, Order, Ready, Stop, Told
+from gateway.handover import Launch, shadows_of, unpack_routes
+from gateway.link import Ask, Discard, Leaving, Link, Order, Ready, Stop, Swap, Swapped, Told, Warm, Warmed
 from gateway.recording import Recorder
+from gateway.routing.leases import Leases
 from gateway.routing.router import Router
-from gateway.routing.table import FIRST_REVISION, RoutingTable
 from gateway.service import Service
+from gateway.tables import Tables
 from observability.event import LifeEvent
 from observability.merge import snapshot_of
 from observability.metrics import Metrics, unhurried
@@ -73,68 +72,80 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
         raise StartRefused(str(error)) from error
     runners = Runners()
     binder = Binder(
-        FIRST_REVISION,
-        runner=runners.find,
+        Leases(runners.find),
         metrics=observers.metrics,
         report=observers.recorder.record_life,
         override_token=launch.override_token,
     )
-    table = await binder.bind(launch.routes)
-    obeying = asyncio.create_task(_obey(link, observers, stopped))
+    bound = await binder.bind(launch.revision, launch.routes)
+    stage = _set_stage(launch, slot, binder, bound, observers)
+    obeying = asyncio.create_task(_obey(link, stage, stopped))
     try:
-        await _serve(_Stage(launch, slot, doors, table, observers, certificates), link, stopped)
+        await _serve(stage, doors, certificates, link, stopped)
     finally:
-        for route in table.routes.values():
-            await close_all(route.arms)
-        await runners.close()
-        observers.recorder.record_life(LifeEvent(time(), "stopped", "", "", "", FIRST_REVISION))
-        await asyncio.to_thread(_close_observers, observers)
         obeying.cancel()
+        await stage.tables.close()
+        await runners.close()
+        observers.recorder.record_life(LifeEvent(time(), "stopped", "", "", "", stage.revision))
+        await asyncio.to_thread(_close_observers, observers)
 
 
 class _Stage(Struct, frozen=True):
-    """What is there before the first request."""
+    """What is there before the first request, and as long as requests are."""
 
     launch: Launch
-    slot: int
-    doors: Doors
-    table: RoutingTable
+    tables: Tables
+    serving: Serving
+    shadows: ShadowPool
     observers: Observers
-    certificates: Certificates | None
+
+    @property
+    def revision(self) -> int:
+        return self.tables.live.table.revision
+
+    def tell_revision(self) -> None:
+        """Have metrics and probes say what is live now."""
+        self.observers.metrics.set_revision(self.revision)
+        self.serving.readiness.set(self.tables.live.is_whole)
 
 
-async def _serve(stage: _Stage, link: Link[Order], stopped: asyncio.Event) -> None:
-    launch, observers, table, doors = stage.launch, stage.observers, stage.table, stage.doors
-    bounds = shadows_of(launch.shadows, stage.slot, launch.workers_n)
+def _set_stage(launch: Launch, slot: int, binder: Binder, bound: Bound, observers: Observers) -> _Stage:
+    bounds = shadows_of(launch.shadows, slot, launch.workers_n)
     shadows = ShadowPool(observers.recorder.record_shadow, bounds)
-    router = Router(table)
-    readiness = Readiness()
+    router = Router(bound.table)
     serving = Serving(
         service=Service(router, shadows),
         router=router,
         recorder=observers.recorder,
         tracing=observers.tracing,
-        readiness=readiness,
+        readiness=Readiness(),
         version=version("turnout"),
         limits=launch.limits,
     )
-    servers = Servers(serving, Listen(certificates=stage.certificates))
-    observers.metrics.set_revision(table.revision)
-    watching = _watch(stage.certificates, observers)
+    tables = Tables(binder, bound, router, shadows, launch.drain_s)
+    return _Stage(launch, tables, serving, shadows, observers)
+
+
+async def _serve(
+    stage: _Stage, doors: Doors, certificates: Certificates | None, link: Link[Order], stopped: asyncio.Event
+) -> None:
+    servers = Servers(stage.serving, Listen(certificates=certificates))
+    watching = _watch(certificates, stage.observers)
     try:
         await _open(servers, doors)
         gc.freeze()  # what the start built stays; a full collection that walks it holds everybody up for 20 ms
-        readiness.set(_is_whole(table, launch.routes))
-        observers.recorder.record_life(LifeEvent(time(), "started", "", "", "", table.revision))
-        link.send(Ready(list(table.routes), dict(table.quarantined)))
+        stage.tell_revision()
+        table = stage.tables.live.table
+        stage.observers.recorder.record_life(LifeEvent(time(), "started", "", "", "", table.revision))
+        link.send(Ready(table.revision, list(table.routes), dict(table.quarantined)))
         await stopped.wait()
         link.send(Leaving())
         doors.close()
-        await servers.stop(launch.drain_s)
+        await servers.stop(stage.launch.drain_s)
     finally:
         if watching is not None:
             watching.cancel()
-        await shadows.close(grace_s=SHADOW_GRACE_S)
+        await stage.shadows.close(grace_s=SHADOW_GRACE_S)
 
 
 async def _open(servers: Servers, doors: Doors) -> None:
@@ -144,18 +155,42 @@ async def _open(servers: Servers, doors: Doors) -> None:
         raise StartRefused(str(error)) from error
 
 
-async def _obey(link: Link[Order], observers: Observers, stopped: asyncio.Event) -> None:
-    """Do what the control process says, until it has gone."""
+async def _obey(link: Link[Order], stage: _Stage, stopped: asyncio.Event) -> None:
+    """Do what the control process says, until it has gone. What takes long is done beside, one after the other."""
+    metrics, tables = stage.observers.metrics, stage.tables
+    under_way: set[asyncio.Task[None]] = set()
     while (order := await link.receive()) is not None:
         match order:
             case Ask(number):
-                families = unhurried(observers.metrics.collect())
-                link.send(Told(number, await asyncio.to_thread(snapshot_of, families)))
+                link.send(Told(number, await asyncio.to_thread(snapshot_of, unhurried(metrics.collect()))))
+            case Warm(number, routes):
+                task = asyncio.create_task(_warm(link, tables, number, routes))
+                under_way.add(task)
+                task.add_done_callback(under_way.discard)
+            case Swap(number):
+                if tables.swap(number):
+                    stage.tell_revision()
+                    link.send(Swapped(number))
+            case Discard(number):
+                await tables.discard(number)
             case Stop():
                 stopped.set()
     if not stopped.is_set():
         LOG.warning("the control process has gone; this worker serves on, unwatched, until SIGTERM")
-        observers.recorder.record_life(LifeEvent(time(), "control_lost", "", "", "", FIRST_REVISION))
+        stage.observers.recorder.record_life(LifeEvent(time(), "control_lost", "", "", "", stage.revision))
+
+
+async def _warm(link: Link[Order], tables: Tables, number: int, packed: bytes) -> None:
+    """Warm a revision and say how it went. A fault of ours is told, too: somebody waits for the answer."""
+    try:
+        bound = await tables.warm(number, await asyncio.to_thread(unpack_routes, packed))
+        refused = dict(bound.refused)
+    except Exception as error:
+        LOG.exception("revision %d could not be warmed", number)
+        refused = {"this worker": f"{type(error).__name__}: {error}"}
+    if refused:
+        await tables.discard(number)
+    link.send(Warmed(number, refused))
 
 
 def _watch(certificates: Certificates | None, observers: Observers) -> asyncio.Task[None] | None:
@@ -182,16 +217,11 @@ def _close_observers(observers: Observers) -> None:
     observers.log.close()
 
 
-def _is_whole(table: RoutingTable, routes: Iterable[CompiledRoute]) -> bool:
-    """Whether every route that matters can be answered."""
-    return all(route.name in table.routes for route in routes if route.is_critical)
-
-
 def _stop_signal() -> asyncio.Event:
     """Set by the first signal. An order to stop sets it too, and a signal that comes after it is still the first."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = (signal.SIGTERM, signal.SIGINT)
 
     def stop() -> None:
         stopped.set()
@@ -200,4 +230,5 @@ def _stop_signal() -> asyncio.Event:
 
     for number in numbers:
         loop.add_signal_handler(number, stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # sent to the whole group when a terminal goes; control decides
     return stopped

@@ -88,11 +88,15 @@ class RouteCells:
     """All that is counted for one route. Lives as long as any routing table has the route."""
 
     def __init__(self) -> None:
-        self.inflight_n = 0
         self.durations: defaultdict[str, Histogram] = defaultdict(Histogram)  # by protocol
         self.versions: dict[tuple[str, str], VersionCells] = {(NO_ARM, ""): VersionCells()}
         self.arms: dict[str, ArmCells] = {NO_ARM: ArmCells()}
         self.meters: list[RouteMeter] = []
+
+    @property
+    def inflight_n(self) -> int:
+        """Requests that have arrived and are not answered yet, under whichever table."""
+        return sum(meter.inflight_n for meter in list(self.meters))
 
 
 class RouteMeter:
@@ -103,6 +107,7 @@ class RouteMeter:
 
     def __init__(self, cells: RouteCells, strategy: str, arms: Sequence[tuple[str, str]]) -> None:
         """`arms` are (name, version). Counters of arms that earlier tables had go on where they stood."""
+        self.inflight_n = 0  # requests of this table that are not answered yet
         self._cells = cells
         self._strategy = strategy
         self._versions = {name: cells.versions.setdefault((name, version), VersionCells()) for name, version in arms}
@@ -118,12 +123,12 @@ class RouteMeter:
 
     def begin(self) -> None:
         """A request of this route has arrived; `record` will be called for it exactly once."""
-        self._cells.inflight_n += 1
+        self.inflight_n += 1
 
     def record(self, event: RequestEvent) -> None:
         """Count what the request came to."""
         cells = self._cells
-        cells.inflight_n -= 1
+        self.inflight_n -= 1
         cells.durations[event.protocol].observe(event.duration_ms * 0.001)
         answered = self._versions.get(event.answered_arm, self._no_version)
         answered.requests[self._strategy, event.protocol, event.http_status, event.grpc_status] += 1

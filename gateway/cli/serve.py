@@ -1,25 +1,28 @@
 """`turnout serve`: a config directory, or just model files."""
 
-import logging
+import os
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.cli.certificates import check_certificates
-from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration, refusals
-from gateway.config.compiled import CompiledRoute
-from gateway.config.directory import Configuration
+from gateway.cli.kept import URL_VARIABLE, whoever_asks
+from gateway.cli.loading import compile_routes, fail, parse_steps, refusals
+from gateway.config.directory import load_directory, settings_alone
 from gateway.config.documents import WORKERS_LIMIT, ListenDoc, SettingsDoc
+from gateway.config.problems import ConfigRefused
 from gateway.logs import begin_log
 from strategies.core.spec import duration_s
 
 if TYPE_CHECKING:
+    from gateway.control.boot import Offer
     from gateway.control.process import Ports
     from gateway.handover import Launch
+    from gateway.state.shelf import Shelf
 
-LOG = logging.getLogger("turnout")
 MIB = 1024 * 1024
 
 
@@ -40,28 +43,29 @@ def serve(
         typer.Option(min=1, max=WORKERS_LIMIT, help="Processes that serve, on the same ports.", show_default=False),
     ] = None,
     step: Annotated[list[str] | None, typer.Option(help="ROUTE=N: the live step of a ramp, from 1.")] = None,
-    state: Annotated[Path | None, typer.Option(help="Directory for events and keys.", show_default=False)] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Directory for revisions, events and keys.", show_default=False)
+    ] = None,
+    watch: Annotated[bool, typer.Option(help="Take what changes in the directory while it is served.")] = False,
     events: Annotated[str | None, typer.Option(help="Directory for events; - writes them to standard output.")] = None,
 ) -> None:
     """Serve models over HTTP and gRPC until told to stop."""
     begin_log()
     from gateway.control.process import Ports
 
-    configuration = _configuration(what or [Path("configs")], strategy)
-    settings = configuration.settings
+    offer, settings = _offer(what or [Path("configs")], strategy, parse_steps(step or []))
     listen = _listen(settings.listen, host, port)
     settings = replace(settings, listen=listen, state=str(state or settings.state), workers=workers or settings.workers)
-    routes = compile_routes(configuration, parse_steps(step or []))
-    for route in routes:
-        if route.notice:
-            LOG.warning("route %s %s", route.name, route.notice)
-    launch = _launch(settings, configuration, routes, events)
-    _run(launch, Ports(listen.http, listen.grpc, listen.metrics))
+    launch = _launch(settings, offer.folder or Path.cwd(), events)
+    ports = Ports(listen.http, listen.grpc, listen.metrics)
+    if offer.folder:
+        _run(launch, ports, _shelf(Path(settings.state)), offer, is_watching=watch or settings.watch)
+        return
+    with TemporaryDirectory(prefix="turnout-") as nowhere:  # what a command line says is worth keeping to nobody
+        _run(launch, ports, _shelf(Path(nowhere), ""), offer, is_watching=False)
 
 
-def _launch(
-    settings: SettingsDoc, configuration: Configuration, routes: tuple[CompiledRoute, ...], events: str | None
-) -> "Launch":
+def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
     """Settings, after the command line had its say, as values that go to every worker."""
     from gateway.execution.shadows import ShadowBounds
     from gateway.frontends.limits import Limits
@@ -69,7 +73,6 @@ def _launch(
 
     pool = settings.shadow_pool
     return Launch(
-        routes=routes,
         state=Path(settings.state),
         events=events or str(Path(settings.state) / "events"),
         host=settings.listen.host,
@@ -79,44 +82,65 @@ def _launch(
         ),
         shadows=ShadowBounds(pool.calls, pool.queue, pool.memory_mib * MIB),
         drain_s=duration_s(settings.drain),
-        override_token=_token(settings, configuration.root),
-        tls=check_certificates(settings.tls, configuration.root),
+        override_token=_token(settings, root),
+        tls=check_certificates(settings.tls, root),
         workers_n=settings.workers,
     )
 
 
-def _run(launch: "Launch", ports: "Ports") -> None:
+def _run(launch: "Launch", ports: "Ports", shelf: "Shelf", offer: "Offer", *, is_watching: bool) -> None:
     """Serve until told to stop; a start that fails is one line and an exit status."""
     import asyncio
 
+    from gateway.control.boot import BootRefused
     from gateway.control.process import StartFailed, control
     from gateway.frontends.binding import PortInUse
+    from gateway.publishing.change import ChangeRefused
+    from gateway.state.errors import StateError
 
     try:
-        status = asyncio.run(control(launch, ports))
+        with refusals():
+            status = asyncio.run(control(launch, ports, shelf, offer, is_watching=is_watching))
     except PortInUse as error:
         fail(str(error))
-    except (StartFailed, OSError, ValueError) as error:
+    except (StartFailed, BootRefused, ChangeRefused, StateError, OSError, ValueError) as error:
         fail(f"cannot start: {error}")
     if status:
         raise typer.Exit(status)
 
 
-def _configuration(what: list[Path], strategy: str | None) -> Configuration:
+def _shelf(folder: Path, url: str | None = None) -> "Shelf":
+    from gateway.state.shelf import Shelf
+
+    return Shelf(folder, os.environ.get(URL_VARIABLE, "") if url is None else url)
+
+
+def _offer(what: list[Path], strategy: str | None, steps: dict[str, int]) -> "tuple[Offer, SettingsDoc]":
+    """What is written where the gateway is started, and its settings."""
     from gateway.config.quick import quick_configuration
+    from gateway.control.boot import Offer
 
     folders = [path for path in what if path.is_dir()]
     missing = [str(path) for path in what if not path.exists()]
     if missing:
         fail(f"no such file or directory: {', '.join(missing)}")
+    author = whoever_asks("")
     if not folders:
         with refusals():
-            return quick_configuration(what, strategy or ("baseline" if len(what) == 1 else "ab"))
+            written = quick_configuration(what, strategy or ("baseline" if len(what) == 1 else "ab"))
+        compile_routes(written, steps)
+        return Offer("the command line", author, written.documents, steps=steps), written.settings
     if len(what) > 1:
         fail("serve one config directory, or ONNX files, not both")
     if strategy:
         fail("--strategy is for model files; a config directory says it in its routes")
-    return read_configuration(what[0])
+    folder = what[0]
+    try:
+        written = load_directory(folder)
+    except ConfigRefused as refused:  # what was live before may be served all the same
+        return Offer(str(folder.resolve()), author, {}, folder, steps, refused), settings_alone(folder)
+    compile_routes(written, steps)
+    return Offer(str(folder.resolve()), author, written.documents, folder, steps), written.settings
 
 
 def _listen(written: ListenDoc, host: str | None, port: int | None) -> ListenDoc:

@@ -1,78 +1,103 @@
-"""Binding: open the models a compiled revision names and put everything a request needs within its reach."""
+"""Binding: open the models that a compiled revision names and put everything a request needs within its reach."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.config.compiled import CompiledArm, CompiledRoute
+from gateway.config.likeness import difference_of
 from gateway.routing.broken import BrokenEndpoint
+from gateway.routing.leases import Lease, Leases
 from gateway.routing.table import BoundArm, BoundRoute, RoutingTable
 from observability.event import LifeEvent
 from observability.metrics import Metrics
 from runners.core.batching import Batches
 from runners.core.errors import LoadRefused
-from runners.core.runner import Description, Runner
-from runners.core.tensor import Signature, TensorSpec
-from strategies.core.arm import Role
+from runners.core.runner import Description, Endpoint
+from strategies.core.arm import Arm, Role
 
 LOG = logging.getLogger("turnout.bind")
 
 
+class Bound(Struct, frozen=True):
+    """A table, and what is behind it. `refused` are the arms that could not be opened for it, with the reason."""
+
+    table: RoutingTable
+    compiled: Mapping[str, CompiledRoute]
+    lease: Lease
+    refused: Mapping[str, str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every route that matters can be answered."""
+        return all(name in self.table.routes for name, route in self.compiled.items() if route.is_critical)
+
+    def has(self, route: CompiledRoute) -> bool:
+        """Whether this table was made for a route that is the same in every respect."""
+        mine = self.compiled.get(route.name)
+        return mine is not None and mine.fingerprint == route.fingerprint != ""
+
+    def leaving(self, after: RoutingTable | None) -> tuple[BoundRoute, ...]:
+        """The routes that are counted here and no longer in `after`."""
+        staying = {id(route.meter) for route in after.routes.values()} if after else set()
+        return tuple(route for route in self.table.routes.values() if id(route.meter) not in staying)
+
+
 class Binder:
-    """Opens one revision's endpoints through the runners it was given; tells `report` what became of every arm."""
+    """Opens endpoints through the runners it was given; tells `report` what became of every arm.
+
+    What an earlier table has open is taken over: a route that did not change as it is, an endpoint wherever its model
+    is named again.
+    """
 
     def __init__(
         self,
-        revision: int,
+        leases: Leases,
         *,
-        runner: Callable[[str], Runner],
         metrics: Metrics,
         report: Callable[[LifeEvent], None],
         override_token: bytes = b"",
     ) -> None:
-        self._revision = revision
-        self._runner = runner
+        self._leases = leases
         self._metrics = metrics
         self._report = report
         self._override_token = override_token
 
-    async def bind(self, routes: Iterable[CompiledRoute]) -> RoutingTable:
+    async def bind(self, revision: int, routes: Sequence[CompiledRoute], before: Bound | None = None) -> Bound:
         """A table of all routes. A route whose baseline cannot be opened is quarantined; the others are served."""
-        bound: dict[str, BoundRoute] = {}
+        lease = Lease(self._leases)
+        known = {route.name for route in routes if before and before.has(route)}
+        bound = {
+            name: replace(kept, revision=revision)
+            for name, kept in (before.table.routes.items() if before else ())
+            if name in known
+        }
+        for endpoint in _endpoints_of(bound.values()):
+            lease.share(endpoint)
+        refused: dict[str, str] = {}
         quarantined: dict[str, str] = {}
-        for route in routes:
-            arms = [await self._open_arm(compiled, route) for compiled in route.arms]
-            baseline = next(arm for arm in arms if arm.arm.role is Role.BASELINE)
-            if isinstance(baseline.endpoint, BrokenEndpoint):
-                quarantined[route.name] = baseline.endpoint.description.degraded
-                await close_all(arms)
-            else:
-                bound[route.name] = await self._bind_route(route, arms, baseline)
-        return RoutingTable(self._revision, bound, quarantined)
-
-    async def _open_arm(self, compiled: CompiledArm, route: CompiledRoute) -> BoundArm:
-        arm = compiled.arm
-        endpoint = background = None
         try:
-            runner = self._runner(compiled.runner)
-            endpoint = await runner.open(compiled.model)
-            if compiled.is_shadowed:
-                background = await runner.open(replace(compiled.model, background=True))
-        except LoadRefused as refused:
-            if endpoint:
-                await endpoint.close()
-            self._tell("arm_refused", route.name, arm.name, str(refused))
-            return BoundArm(arm, BrokenEndpoint(str(refused), arm.version))
-        known = endpoint.description
-        kind, message = ("arm_degraded", known.degraded) if known.degraded else ("arm_loaded", "")
-        self._tell(kind, route.name, arm.name, message, known)
-        return BoundArm(arm, endpoint, background)
+            for route in routes:
+                if route.name not in bound:
+                    opening = _Opening(lease, self._report, route, revision)
+                    arms = await opening.arms()
+                    if route.name not in known:  # what was amiss before stays amiss, and holds up no other change
+                        refused |= opening.refused
+                    if isinstance(arms, str):
+                        quarantined[route.name] = arms
+                    else:
+                        bound[route.name] = self._bind_route(route, revision, arms)
+        except BaseException:
+            await lease.end()
+            raise
+        in_order = {route.name: bound[route.name] for route in routes if route.name in bound}
+        table = RoutingTable(revision, in_order, quarantined)
+        return Bound(table, {route.name: route for route in routes}, lease, refused)
 
-    async def _bind_route(self, route: CompiledRoute, opened: list[BoundArm], baseline: BoundArm) -> BoundRoute:
-        wanted = baseline.endpoint.description.signature
-        arms = tuple([await self._unless_unlike(bound, wanted, route.name) for bound in opened])
+    def _bind_route(self, route: CompiledRoute, revision: int, arms: tuple[BoundArm, ...]) -> BoundRoute:
         meter = self._metrics.route(route.name, route.strategy, [(bound.arm.name, bound.version) for bound in arms])
         for bound in arms:
             known = bound.endpoint.description
@@ -83,8 +108,8 @@ class Binder:
         gatherer.pins = _pins(arms) if route.is_pinnable else {}
         return BoundRoute(
             name=route.name,
-            revision=self._revision,
-            experiment=f"{route.name}@{self._revision}",
+            revision=revision,
+            experiment=f"{route.name}@{route.began or revision}",
             strategy=route.strategy,
             arms=arms,
             decider=route.decider,
@@ -97,61 +122,81 @@ class Binder:
             asks_others=any(compiled.model.server for compiled in route.arms),
         )
 
-    async def _unless_unlike(self, bound: BoundArm, wanted: Signature, route: str) -> BoundArm:
+
+class _Opening:
+    """One route's arms, opened one after the other. What cannot be is told, and stands in `refused` by its place."""
+
+    def __init__(self, lease: Lease, report: Callable[[LifeEvent], None], route: CompiledRoute, revision: int) -> None:
+        self.refused: dict[str, str] = {}
+        self._lease = lease
+        self._report = report
+        self._route = route
+        self._revision = revision
+
+    async def arms(self) -> tuple[BoundArm, ...] | str:
+        """All arms in their order, a broken one in the place of each that failed or that is unlike the baseline.
+
+        Without the baseline nothing of the route stays open, and the answer is why.
+        """
+        opened = [await self._open(compiled) for compiled in self._route.arms]
+        baseline = next(bound for bound in opened if bound.arm.role is Role.BASELINE)
+        if isinstance(baseline.endpoint, BrokenEndpoint):
+            for bound in opened:
+                await self._close(bound)
+            return baseline.endpoint.description.degraded
+        return tuple([await self._unless_unlike(bound, baseline) for bound in opened])
+
+    async def _open(self, compiled: CompiledArm) -> BoundArm:
+        arm, endpoint, background = compiled.arm, None, None
+        try:
+            endpoint = await self._lease.open(compiled.runner, compiled.model, compiled.digest)
+            if compiled.is_shadowed:
+                asked = replace(compiled.model, background=True)
+                background = await self._lease.open(compiled.runner, asked, compiled.digest)
+        except LoadRefused as refused:
+            if endpoint:
+                await self._lease.drop(endpoint)
+            return self._refuse(arm, str(refused))
+        known = endpoint.description
+        kind, message = ("arm_degraded", known.degraded) if known.degraded else ("arm_loaded", "")
+        self._tell(kind, arm, message, known)
+        return BoundArm(arm, endpoint, background)
+
+    async def _close(self, bound: BoundArm) -> None:
+        for endpoint in (bound.endpoint, bound.background):
+            if endpoint is not None and not isinstance(endpoint, BrokenEndpoint):
+                await self._lease.drop(endpoint)
+
+    async def _unless_unlike(self, bound: BoundArm, baseline: BoundArm) -> BoundArm:
         """The arm, or a broken one in its place when it could not answer what the baseline answers."""
-        difference = "" if isinstance(bound.endpoint, BrokenEndpoint) else _difference(bound, wanted)
+        if isinstance(bound.endpoint, BrokenEndpoint):
+            return bound
+        difference = difference_of(bound.endpoint.description, baseline.endpoint.description)
         if not difference:
             return bound
-        await close_all([bound])
-        self._tell("arm_refused", route, bound.arm.name, difference)
-        return BoundArm(bound.arm, BrokenEndpoint(difference, bound.version))
+        await self._close(bound)
+        return self._refuse(bound.arm, difference)
 
-    def _tell(self, kind: str, route: str, arm: str, message: str, known: Description | None = None) -> None:
+    def _refuse(self, arm: Arm, reason: str) -> BoundArm:
+        self.refused[f"route '{self._route.name}', arm '{arm.name}'"] = reason
+        self._tell("arm_refused", arm, reason)
+        return BoundArm(arm, BrokenEndpoint(reason, arm.version))
+
+    def _tell(self, kind: str, arm: Arm, message: str, known: Description | None = None) -> None:
         level = logging.INFO if kind == "arm_loaded" else logging.WARNING
-        LOG.log(level, "%s: route %s, arm %s%s", kind, route, arm, f": {message}" if message else "")
+        name = self._route.name
+        LOG.log(level, "%s: route %s, arm %s%s", kind, name, arm.name, f": {message}" if message else "")
         digest, provider = (known.digest, known.provider) if known else ("", "")
-        self._report(LifeEvent(time(), kind, route, arm, message, self._revision, digest, provider))
+        self._report(LifeEvent(time(), kind, name, arm.name, message, self._revision, digest, provider))
 
 
-async def close_all(arms: Iterable[BoundArm]) -> None:
-    """Close everything these arms hold."""
-    for bound in arms:
-        await bound.endpoint.close()
-        if bound.background:
-            await bound.background.close()
+def _endpoints_of(routes: Iterable[BoundRoute]) -> list[Endpoint]:
+    """Every endpoint once, but for those that stand in for one that could not be opened."""
+    arms = [arm for route in routes for arm in route.arms]
+    found = [each for arm in arms for each in (arm.endpoint, arm.background) if each is not None]
+    return list({id(each): each for each in found if not isinstance(each, BrokenEndpoint)}.values())
 
 
 def _pins(arms: tuple[BoundArm, ...]) -> Mapping[str, str]:
     """Version to arm; of several arms with one version the first written is meant."""
     return {bound.version: bound.arm.name for bound in reversed(arms)}
-
-
-def _difference(bound: BoundArm, wanted: Signature) -> str:
-    """Why an arm cannot stand in for the baseline, "" if it can. Any size is as good as a certain one."""
-    found = bound.endpoint.description.signature
-    if not found.inputs:  # a constant that looks at no input takes them all
-        return _unlike("output", found.outputs, wanted.outputs)
-    return _unlike("input", found.inputs, wanted.inputs) or _unlike("output", found.outputs, wanted.outputs)
-
-
-def _unlike(what: str, found: tuple[TensorSpec, ...], wanted: tuple[TensorSpec, ...]) -> str:
-    by_name = {spec.name: spec for spec in found}
-    for spec in wanted:
-        other = by_name.get(spec.name)
-        if other is None:
-            return f"its {what}s are {', '.join(by_name)}; the baseline's {what} '{spec.name}' is missing"
-        if other.datatype != spec.datatype or not _fits(other.shape, spec.shape):
-            return (
-                f"its {what} '{spec.name}' is {other.datatype} {list(other.shape)}, "
-                f"the baseline's {spec.datatype} {list(spec.shape)}"
-            )
-    extra = by_name.keys() - {spec.name for spec in wanted}
-    if extra and what == "input":
-        return f"it wants inputs the baseline does not have: {', '.join(sorted(extra))}"
-    return ""
-
-
-def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    if len(found) != len(wanted):
-        return False
-    return all(-1 in sizes or sizes[0] == sizes[1] for sizes in zip(found, wanted, strict=True))

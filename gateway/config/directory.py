@@ -9,7 +9,7 @@ from gateway.config.asserts import assert_problems
 from gateway.config.check import problems_of
 from gateway.config.compile import compile_route
 from gateway.config.documents import RouteDoc, SettingsDoc
-from gateway.config.parse import parse_route, parse_settings, read_text
+from gateway.config.parse import parse_route, parse_settings, read, read_text
 from gateway.config.problems import ConfigRefused, Located
 from gateway.config.traffic import traffic_of
 from gateway.config.yaml import YamlText
@@ -75,6 +75,14 @@ def load_documents(root: Path, documents: Mapping[str, str]) -> Configuration:
     if problems:
         raise ConfigRefused(problems)
     return Configuration(root, settings, tuple(document for _, document in texts), dict(documents))
+
+
+def settings_alone(root: Path) -> SettingsDoc:
+    """The settings of a directory whose routes may be wrong, or the defaults where they are wrong themselves."""
+    try:
+        return load_settings(read(root / SETTINGS_FILE))
+    except ConfigRefused:
+        return SettingsDoc()
 
 
 def load_route(text: YamlText) -> RouteDoc:

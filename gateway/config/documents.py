@@ -169,4 +169,5 @@ class SettingsDoc:
     connection_age: Duration | None = None  # after which a gRPC client is asked to connect anew; by default never
     shadow_pool: ShadowPoolDoc = ShadowPoolDoc()
     state: Text = ".turnout"  # directory for events and keys, relative to where the command is started
+    watch: bool = False  # whether a change in the directory is taken while the gateway runs
     override_token_file: Text | None = None  # who knows its content may force an arm; without it nobody may

@@ -7,7 +7,6 @@ from time import monotonic, time
 
 from gateway.control.worker import Worker, describe_end
 from gateway.link import Failed, Ready
-from gateway.routing.table import FIRST_REVISION
 from observability.event import LifeEvent
 from observability.merge import Snapshot, lasting, merge
 
@@ -32,14 +31,16 @@ class Crew:
         start: Callable[[int], Awaitable[Worker]],
         renew: Callable[[int], None],
         report: Callable[[LifeEvent], None],
+        joined: Callable[[Worker], None],
     ) -> None:
-        """`start` fills a slot; `renew` sends those away who wait at an empty one."""
+        """`start` fills a slot; `renew` sends those away who wait at an empty one; `joined` hears of replacements."""
         self.workers: list[Worker] = []
         self.restarts_n = [0] * slots_n
         self.remains: Snapshot = []
         self._start = start
         self._renew = renew
         self._report = report
+        self._joined = joined
         self._keeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> Ready:
@@ -92,6 +93,7 @@ class Crew:
             match await asyncio.shield(worker.ready):
                 case Ready():
                     self._tell("worker_replaced", f"worker {slot} is process {worker.pid} now")
+                    self._joined(worker)
                 case Failed(reason):
                     LOG.error("worker %d cannot start: %s", slot, reason)
 
@@ -109,7 +111,8 @@ class Crew:
 
     def _tell(self, kind: str, message: str) -> None:
         LOG.warning("%s: %s", kind, message)
-        self._report(LifeEvent(time(), kind, "", "", message, FIRST_REVISION))
+        revision = max((worker.revision for worker in self.workers), default=0)
+        self._report(LifeEvent(time(), kind, "", "", message, revision))
 
 
 def pause_after(failures_n: int) -> float:

@@ -4,19 +4,33 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from time import time
+from typing import Any
 
 from msgspec import Struct
 
+from gateway.config.compiled import CompiledRoute
+from gateway.control.boot import Offer, boot
 from gateway.control.crew import Crew, StartFailed
 from gateway.control.doors import Doors
+from gateway.control.fleet import Fleet
 from gateway.control.scrape import Scrape
+from gateway.control.vigil import Vigil
 from gateway.control.worker import start_worker
 from gateway.event_log import open_event_log
 from gateway.frontends.asgi_server import AsgiServer
-from gateway.handover import Launch, pack
+from gateway.handover import Launch
 from gateway.link import Ready
+from gateway.publishing.publisher import Publisher
+from gateway.state.revision import Cause
+from gateway.state.shelf import Shelf
+from observability.event import LifeEvent
 from observability.metrics import metrics_app
+from observability.sinks.log import EventLog
 
 LOG = logging.getLogger("turnout")
 SCRAPE_GRACE_S = 1.0
@@ -30,39 +44,116 @@ class Ports(Struct, frozen=True):
     metrics: int
 
 
-async def control(launch: Launch, ports: Ports) -> int:
+async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, is_watching: bool = False) -> int:
     """Run a gateway until SIGTERM or SIGINT; returns its exit status. A second signal ends it at once.
 
-    Raises PortInUse, StartFailed, OSError, or ValueError for a state directory that cannot be used.
+    `launch` says how to serve, the state or the offer what. Raises PortInUse, StartFailed, BootRefused, ConfigRefused,
+    ChangeRefused, StateError, OSError, or ValueError for a state directory that cannot be used.
     """
     doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
     try:
-        _, log = open_event_log(launch)
+        identity, log = open_event_log(launch)
     except BaseException:
         doors.close()
         raise
-    packed = pack(launch)
-    crew = Crew(launch.workers_n, lambda slot: start_worker(slot, packed, doors), doors.renew, log.offer)
+    fleet = Fleet(launch)
+    crew = Crew(
+        launch.workers_n, lambda slot: start_worker(slot, fleet.launch, doors), doors.renew, log.offer, fleet.join
+    )
+    publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
+    me = f"{identity.host}:{doors.http_port}"
+    vigil = Vigil(publisher, shelf, offer, me, is_watching=is_watching and offer.folder is not None)
     scrape = Scrape(crew, log.counts)
     scraped = AsgiServer(metrics_app(scrape.gather), launch.host, ports.metrics, "metrics")
     stopped = _stop_signal(crew)
     try:
         await scraped.start()
+        await boot(publisher, shelf, offer, me)
+        _warn(publisher.meaning.routes.values())
         served = await _unless(stopped, crew.start())
         if served is None:
             return 0
+        fleet.lead(crew)
         _announce(served, launch, doors, scraped.port)
-        pulse = asyncio.create_task(scrape.pulse())
-        await stopped.wait()
-        pulse.cancel()
+        async with _beside(scrape.pulse(), vigil.keep()) as beside:
+            if offer.folder is not None:
+                _on_hangup(stopped, lambda: beside.create_task(vigil.take(Cause.SIGNAL)))
+            await stopped.wait()
         LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
         doors.close()
+        fleet.close()
+        await vigil.leave()
         return 0 if await crew.stop(launch.drain_s) else 1
     finally:
         doors.close()
         crew.kill()
         await scraped.stop(SCRAPE_GRACE_S)
+        await asyncio.to_thread(shelf.close)
         await asyncio.to_thread(log.close)
+
+
+class _Beside:
+    """What goes on while a gateway serves, until the block is left."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def create_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    async def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            LOG.error("a task of the control process has failed", exc_info=error)
+
+
+@asynccontextmanager
+async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[_Beside]:
+    beside = _Beside()
+    for work in works:
+        beside.create_task(work)
+    try:
+        yield beside
+    finally:
+        await beside.cancel()
+
+
+def _warn(routes: Iterable[CompiledRoute]) -> None:
+    for route in routes:
+        if route.notice:
+            LOG.warning("route %s %s", route.name, route.notice)
+
+
+def _tell(log: EventLog, kind: str, message: str, revision: int) -> None:
+    log.offer(LifeEvent(time(), kind, "", "", message, revision))
+
+
+def _on_hangup(stopped: asyncio.Event, take: Callable[[], None]) -> None:
+    """Read the directory again when told to, as daemons do; stop when it is the terminal that has hung up."""
+    had_terminal = _has_terminal()
+
+    def hear() -> None:
+        if had_terminal and not _has_terminal():
+            stopped.set()
+        else:
+            take()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hear)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 async def _unless(stopped: asyncio.Event, starting: Awaitable[Ready]) -> Ready | None:
@@ -100,7 +191,7 @@ def _stop_signal(crew: Crew) -> asyncio.Event:
         stopped.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # who hangs up before anything is served wants out
         loop.add_signal_handler(number, stop)
     return stopped
 

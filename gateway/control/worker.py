@@ -8,7 +8,23 @@ from asyncio.subprocess import Process
 from time import monotonic
 
 from gateway.control.doors import Doors
-from gateway.link import Ask, Failed, Leaving, Link, Ready, Report, Start, Stop, Told, open_control_end
+from gateway.link import (
+    Ask,
+    Discard,
+    Failed,
+    Leaving,
+    Link,
+    Ready,
+    Report,
+    Start,
+    Stop,
+    Swap,
+    Swapped,
+    Told,
+    Warm,
+    Warmed,
+    open_control_end,
+)
 from observability.merge import Snapshot
 
 ASKED_LIMIT = 2  # questions a worker may owe answers to: one that is stuck is not asked again and again
@@ -24,12 +40,14 @@ class Worker:
         self.ready: asyncio.Future[Ready | Failed] = asyncio.get_running_loop().create_future()
         self.start_s = 0.0  # how long it took to be ready
         self.is_leaving = False
+        self.revision = 0  # that its requests are routed by
         self.snapshot: Snapshot = []
         self.told_at = 0.0  # when the snapshot came, 0 for never
         self._process = process
         self._link = link
         self._asked_n = self._told_n = 0
         self._told = asyncio.Event()
+        self._warming: dict[int, asyncio.Future[dict[str, str]]] = {}
         self.ended = asyncio.create_task(self._hear())  # its result is the exit status, negative for a signal
 
     @property
@@ -58,6 +76,36 @@ class Worker:
         except TimeoutError:
             return
 
+    async def warm(self, number: int, routes: bytes, within_s: float) -> dict[str, str]:
+        """Have it open what a revision needs; returns what could not be opened, with the reason, nothing if all was."""
+        if self.ended.done():
+            return {}
+        answer = self._warming.setdefault(number, asyncio.get_running_loop().create_future())
+        self._link.send(Warm(number, routes))
+        try:
+            async with asyncio.timeout(within_s):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            return {f"worker {self.slot}": f"did not open its models within {within_s:.0f} s"}
+        finally:
+            self._warming.pop(number, None)
+
+    async def swap(self, number: int, within_s: float) -> bool:
+        """Have it serve what it warmed; returns whether it does, or has ended."""
+        self._link.send(Swap(number))
+        try:
+            async with asyncio.timeout(within_s):
+                while self.revision != number and not self.ended.done():
+                    self._told.clear()
+                    await self._told.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def discard(self, number: int) -> None:
+        """Have it close what it warmed."""
+        self._link.send(Discard(number))
+
     def stop(self) -> None:
         """Ask it to finish what is under way and end."""
         self._link.send(Stop())
@@ -69,21 +117,37 @@ class Worker:
 
     async def _hear(self) -> int:
         while (report := await self._link.receive()) is not None:
-            match report:
-                case Ready() | Failed():
-                    self.start_s = monotonic() - self.began_at
-                    self.ready.set_result(report)
-                case Leaving():
-                    self.is_leaving = True
-                case Told(number, snapshot):
-                    self.snapshot, self.told_at, self._told_n = snapshot, monotonic(), number
-                    self._told.set()
+            self._take(report)
         status = await self._process.wait()
         self._link.close()
         self._told.set()
+        for number in list(self._warming):  # who has ended is in nobody's way
+            self._answer_warm(number, {})
         if not self.ready.done():
             self.ready.set_result(Failed(f"worker {self.slot} {describe_end(status)} before it was ready"))
         return status
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Ready() | Failed():
+                self.start_s = monotonic() - self.began_at
+                self.revision = report.revision if isinstance(report, Ready) else 0
+                self.ready.set_result(report)
+            case Warmed(number, refused):
+                self._answer_warm(number, refused)
+            case Swapped(number):
+                self.revision = number
+                self._told.set()
+            case Leaving():
+                self.is_leaving = True
+            case Told(number, snapshot):
+                self.snapshot, self.told_at, self._told_n = snapshot, monotonic(), number
+                self._told.set()
+
+    def _answer_warm(self, number: int, refused: dict[str, str]) -> None:
+        answer = self._warming.get(number)
+        if answer is not None and not answer.done():
+            answer.set_result(refused)
 
 
 async def start_worker(slot: int, launch: bytes, doors: Doors) -> Worker:

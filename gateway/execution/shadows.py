@@ -16,7 +16,7 @@ from gateway.arrival import Arrival
 from gateway.comparing.comparer import NOT_COMPARED, Comparer
 from gateway.execution.idle import Idle
 from gateway.execution.outcome import CallRole, Observation, Outcome, Routed
-from gateway.routing.table import BoundArm
+from gateway.routing.table import BoundArm, BoundRoute
 from runners.core.errors import RunnerError
 from runners.core.runner import Endpoint
 from runners.core.tensor import InferenceResponse, bytes_of
@@ -77,7 +77,7 @@ class ShadowPool:
         self._bounds = bounds or ShadowBounds()
         self._comparer = Comparer()
         self._waiting: deque[ShadowCall] = deque()
-        self._under_way: set[asyncio.Task[ShadowResult]] = set()
+        self._under_way: dict[asyncio.Task[ShadowResult], ShadowCall] = {}
         self._held_bytes = 0
         self._expiry: asyncio.TimerHandle | None = None  # set while anything waits
         self._expires_at = 0.0  # when that timer goes off, on the monotonic clock
@@ -91,6 +91,10 @@ class ShadowPool:
     @property
     def held_bytes(self) -> int:
         return self._held_bytes
+
+    def holds(self, route: BoundRoute) -> bool:
+        """Whether a call of that route waits or is under way."""
+        return any(call.routed.route is route for call in (*self._waiting, *self._under_way.values()))
 
     def offer(self, routed: Routed, outcome: Outcome, arrival: Arrival) -> None:
         """Take a shadow call for each arm the decision drew, or report why not. Never waits, never raises."""
@@ -122,7 +126,7 @@ class ShadowPool:
             self._expiry.cancel()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=grace_s)
-        for task in self._under_way:
+        for task in list(self._under_way):
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._comparer.close()
@@ -158,13 +162,13 @@ class ShadowPool:
                 self._drop(call, "not_ready")
             else:
                 task = asyncio.get_running_loop().create_task(self._observe(call))
-                self._under_way.add(task)
+                self._under_way[task] = call
                 task.add_done_callback(partial(self._settle, call))
                 break
         self._ask_for_a_moment()
 
     def _settle(self, call: ShadowCall, task: "asyncio.Task[ShadowResult]") -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task, None)
         self._held_bytes -= call.size
         if task.cancelled():
             self._finish(_dropped(call, "shutdown"))

@@ -11,18 +11,21 @@ from strategies.rollout.machine import Verb
 class Apply(Struct, frozen=True):
     """Documents in place of those that are live, all of them, by path.
 
-    Rollouts of the routes in `restart` begin again at their first step. `source` says where the documents came from.
+    Rollouts of the routes in `restart` begin again at their first step, those in `steps` climb on from that step, from
+    1. `source` says where the documents came from.
     """
 
     documents: Mapping[str, str]
     restart: frozenset[str] = frozenset()
     source: str = ""
+    steps: Mapping[str, int] = {}
 
 
 class Undo(Struct, frozen=True):
     """The documents of an earlier revision; 0 stands for the one before those that are live. Rollouts stay."""
 
     to_revision: int = 0
+    restart: frozenset[str] = frozenset()
 
 
 class Operate(Struct, frozen=True):

@@ -29,7 +29,8 @@ def rollouts_after(
                 found[name] = _moved(document, live.get(name), change)
             elif isinstance(change, Apply):
                 state = None if name in change.restart else live.get(name)
-                found[name] = _edited(document, before.get(name), digests[name], state)
+                edited = _edited(document, before.get(name), digests[name], state)
+                found[name] = _at_step(document, edited, change.steps[name]) if name in change.steps else edited
             else:
                 found[name] = live.get(name)
         except ChangeRefused as refused:
@@ -69,6 +70,14 @@ def _edited(
         what = f"route '{document.route}': its live step is {share}, which is not in the new ramp"
         raise ChangeRefused([f"{what}; keep a step of that share, or apply with --restart {document.route}"])
     return kept
+
+
+def _at_step(document: RouteDoc, state: RolloutState | None, step: int) -> RolloutState:
+    steps_n = len(ramp_ppm(document))
+    if state is None or not 1 <= step <= steps_n:
+        plural = "s" if steps_n != 1 else ""
+        raise ChangeRefused([f"route '{document.route}' has {steps_n} step{plural}, there is no step {step}"])
+    return state if state.step == step - 1 else RolloutState(step - 1)
 
 
 def _is_same_candidate(document: RouteDoc, before: Side, digests: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from gateway.state.database import reading, writing
 from gateway.state.schema import member
 
+FRESH_S = 6.0  # a gateway whose heartbeat is younger is there
 FORGET_AFTER_S = 86_400.0  # a gateway not seen for a day is no longer one of us
 
 
@@ -32,6 +33,15 @@ class Members:
             if connection.execute(update(member).where(mine).values(**values)).rowcount == 0:
                 connection.execute(insert(member).values(gateway=beat.gateway, **values))
             connection.execute(delete(member).where(member.c.seen_at < beat.seen_at - FORGET_AFTER_S))
+
+    def leave(self, gateway: str) -> None:
+        """Forget one that ends in order."""
+        with writing(self._engine) as connection:
+            connection.execute(delete(member).where(member.c.gateway == gateway))
+
+    def present(self, now: float) -> tuple[Member, ...]:
+        """Those whose heartbeat is fresh."""
+        return tuple(each for each in self.all() if now - each.seen_at < FRESH_S)
 
     def all(self) -> tuple[Member, ...]:
         """Everyone, by name."""

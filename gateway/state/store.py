@@ -1,6 +1,6 @@
 """The revision store: append-only, compare-and-set, verified on every read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -66,6 +66,27 @@ class RevisionStore:
                 Head(row.number, row.at, row.author, Cause(row.cause), row.reason, row.digest)
                 for row in connection.execute(query)
             )
+
+    def before_documents(self, number: int) -> int:
+        """The latest revision before `number` whose documents are others, 0 when there is none."""
+        here = select(table.c.documents).where(table.c.number == number).scalar_subquery()
+        query = select(func.max(table.c.number)).where(table.c.number < number, table.c.documents != here)
+        with reading(self._engine) as connection:
+            return int(connection.execute(query).scalar() or NO_REVISION)
+
+    def has_documents(self, documents: Mapping[str, str]) -> bool:
+        """Whether any revision had exactly these documents."""
+        digests = _json({path: text_digest(content) for path, content in documents.items()})
+        query = select(table.c.number).where(table.c.documents == digests).limit(1)
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar() is not None
+
+    def latest_documents(self, causes: Collection[Cause]) -> Mapping[str, str]:
+        """The documents of the latest revision with one of these causes, none when there is no such revision."""
+        query = select(func.max(table.c.number)).where(table.c.cause.in_([cause.value for cause in causes]))
+        with reading(self._engine) as connection:
+            found = self._at(connection, int(connection.execute(query).scalar() or NO_REVISION))
+        return found.content.documents if found else {}
 
     def append(self, proposal: Proposal, *, replaces: int, at: float) -> Revision:
         """Publish `proposal` in place of revision `replaces` (0: the first), with its audit entry in one transaction.

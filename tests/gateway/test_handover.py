@@ -46,11 +46,12 @@ import asyncio, sys
 import gateway.event_log, gateway.link, gateway.logs, gateway.main, gateway.serving, uvloop
 from gateway.config.bind import Binder
 from gateway.handover import unpack
+from gateway.routing.leases import Leases
 from observability.metrics import Metrics
 from runners.core.catalogue import Runners
 launch = unpack(sys.stdin.buffer.read())
-binder = Binder(1, runner=Runners().find, metrics=Metrics("0"), report=lambda event: None)
-table = asyncio.run(binder.bind(launch.routes))
+binder = Binder(Leases(Runners().find), metrics=Metrics("0"), report=lambda event: None)
+table = asyncio.run(binder.bind(1, launch.routes)).table
 assert table.routes and not table.quarantined
 print(*sorted(set({CONTROL_ALONE!r}) & {{name.partition(".")[0] for name in sys.modules}}))
 """

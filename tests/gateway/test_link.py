@@ -5,7 +5,20 @@ import socket
 
 import pytest
 
-from gateway.link import Ask, Ready, Start, Stop, Told, open_control_end, open_worker_end
+from gateway.link import (
+    Ask,
+    Discard,
+    Ready,
+    Start,
+    Stop,
+    Swap,
+    Swapped,
+    Told,
+    Warm,
+    Warmed,
+    open_control_end,
+    open_worker_end,
+)
 from observability.merge import Family, Sample
 
 SNAPSHOT = [Family("n", "counter", "text", [Sample("n_total", {"arm": "a"}, 1.0)])]
@@ -23,10 +36,10 @@ async def ends():
 
 async def test_messages_arrive_whole_and_in_order(ends):
     control, worker = ends
-    orders = [Start(b"\0" * 100_000, 1, 3, 4), Ask(1), Stop()]
+    orders = [Start(b"\0" * 100_000, 1, 3, 4), Ask(1), Warm(2, b"routes"), Swap(2), Discard(3), Stop()]
     for order in orders:
         control.send(order)
-    reports = [Ready(["digits"], {"bad": "missing"}), Told(1, SNAPSHOT)]
+    reports = [Ready(1, ["digits"], {"bad": "missing"}), Told(1, SNAPSHOT), Warmed(2, {"arm": "no file"}), Swapped(2)]
     for report in reports:
         worker.send(report)
 

@@ -277,6 +277,8 @@ def test_events_can_go_to_standard_output(tmp_path):
     command = [sys.executable, "-m", "gateway", "serve", str(LINEAR), "--port", "0", "--state", str(tmp_path)]
     process = subprocess.Popen([*command, "--events", "-"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     first = json.loads(process.stdout.readline())
+    while json.loads(process.stdout.readline())["kind"] != "started":
+        continue
     process.terminate()
     rest = process.stdout.read()
     process.wait(30)

@@ -9,7 +9,7 @@ from gateway.control.crew import LONGEST_PAUSE_S, Crew, StartFailed, pause_after
 from gateway.link import Failed, Ready
 from observability.merge import Family, Sample
 
-READY = Ready(["digits"], {})
+READY = Ready(1, ["digits"], {})
 
 
 class FakeWorker:
@@ -24,6 +24,7 @@ class FakeWorker:
         self.start_s = 0.5
         self.snapshot = []
         self.stops_n = 0
+        self.revision = 1
         self.status = 0  # with which it ends when asked to, None for one that does not
 
     @property
@@ -53,7 +54,7 @@ def told(number):
 @pytest.fixture
 def started(monkeypatch):
     """Workers in the order in which they were started; pauses are skipped and noted."""
-    workers, events, pauses, renewed = [], [], [], []
+    workers, events, pauses, renewed, joined = [], [], [], [], []
     real_sleep = asyncio.sleep
 
     async def start(slot):
@@ -66,8 +67,8 @@ def started(monkeypatch):
 
     monkeypatch.setattr(crew_module.asyncio, "sleep", sleep)
     monkeypatch.setattr(crew_module, "monotonic", lambda: 10.0)
-    crew = Crew(2, start, renewed.append, events.append)
-    crew.renewed = renewed
+    crew = Crew(2, start, renewed.append, events.append, joined.append)
+    crew.renewed, crew.joined = renewed, joined
     return crew, workers, events, pauses
 
 

@@ -1,0 +1,85 @@
+"""Leases: who still needs which opened model. An endpoint is closed when the last table that has it lets it go."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from runners.core.runner import Endpoint, ModelRef, Runner
+
+
+class _Held:
+    __slots__ = ("endpoint", "holders_n", "key")
+
+    def __init__(self, key: str, endpoint: Endpoint) -> None:
+        self.key = key
+        self.endpoint = endpoint
+        self.holders_n = 0
+
+
+class Leases:
+    """All endpoints of a process. Used from the event loop alone."""
+
+    def __init__(self, runner: Callable[[str], Runner]) -> None:
+        """`runner` finds a runner by its word, or raises LoadRefused."""
+        self._runner = runner
+        self._held: defaultdict[str, list[_Held]] = defaultdict(list)
+
+    @property
+    def endpoints_n(self) -> int:
+        """How many are open."""
+        return sum(map(len, self._held.values()))
+
+    async def take(self, word: str, model: ModelRef, digest: str, mine: Iterable[_Held]) -> _Held:
+        """An endpoint of that model which is not among `mine`, opened if no table has one. Raises LoadRefused."""
+        key = f"{word} {digest} {model!r}"
+        for held in self._held[key]:
+            if held not in mine:
+                held.holders_n += 1
+                return held
+        held = _Held(key, await self._runner(word).open(model))
+        held.holders_n = 1
+        self._held[key].append(held)
+        return held
+
+    def again(self, endpoint: Endpoint) -> _Held:
+        """One more lease of an endpoint that somebody has."""
+        held = next(held for those in self._held.values() for held in those if held.endpoint is endpoint)
+        held.holders_n += 1
+        return held
+
+    async def give_back(self, held: _Held) -> None:
+        """Let go; the last one closes it."""
+        held.holders_n -= 1
+        if not held.holders_n:
+            self._held[held.key].remove(held)
+            if not self._held[held.key]:
+                del self._held[held.key]
+            await held.endpoint.close()
+
+
+class Lease:
+    """What one table has of them."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+        self._mine: list[_Held] = []
+
+    async def open(self, word: str, model: ModelRef, digest: str) -> Endpoint:
+        """An endpoint of that model, of its own within this table; one that an earlier table has will do."""
+        held = await self._leases.take(word, model, digest, self._mine)
+        self._mine.append(held)
+        return held.endpoint
+
+    def share(self, endpoint: Endpoint) -> None:
+        """Keep one that an earlier table has."""
+        self._mine.append(self._leases.again(endpoint))
+
+    async def drop(self, endpoint: Endpoint) -> None:
+        """Let go of one before the end."""
+        held = next(held for held in self._mine if held.endpoint is endpoint)
+        self._mine.remove(held)
+        await self._leases.give_back(held)
+
+    async def end(self) -> None:
+        """Let go of all. Whoever calls one of them afterwards is told that it is closed, if nobody else has it."""
+        while self._mine:
+            await self._leases.give_back(self._mine.pop())

@@ -1,0 +1,63 @@
+"""The shelf: everything that is kept, opened when it is first wanted and again when it was away."""
+
+import logging
+from pathlib import Path
+from threading import Lock
+
+from sqlalchemy import Engine
+
+from gateway.state.audit import AuditLog
+from gateway.state.database import database_url, open_database
+from gateway.state.members import Members
+from gateway.state.revision import Revision
+from gateway.state.snapshot import read_snapshot, write_snapshot
+from gateway.state.store import RevisionStore
+from gateway.state.tokens import Tokens
+
+LOG = logging.getLogger("turnout.state")
+
+
+class Shelf:
+    """Each method opens the database if it is not open yet, which may raise StateError. Usable from any thread."""
+
+    def __init__(self, folder: Path, url: str = "") -> None:
+        """`folder` holds SQLite's file, unless `url` names a PostgreSQL, and the snapshot in any case."""
+        self._folder = folder
+        self._url = url
+        self._engine: Engine | None = None
+        self._lock = Lock()
+
+    def store(self) -> RevisionStore:
+        return RevisionStore(self.engine())
+
+    def audit(self) -> AuditLog:
+        return AuditLog(self.engine())
+
+    def members(self) -> Members:
+        return Members(self.engine())
+
+    def tokens(self) -> Tokens:
+        return Tokens(self.engine())
+
+    def engine(self) -> Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = open_database(database_url(self._folder, self._url))
+            return self._engine
+
+    def remember(self, revision: Revision) -> None:
+        """Keep a snapshot. One that cannot be written is a pity, and no more: the store has the revision."""
+        try:
+            write_snapshot(self._folder, revision)
+        except OSError as error:
+            LOG.warning("the snapshot of revision %d could not be written: %s", revision.number, error)
+
+    def remembered(self) -> Revision | None:
+        """The revision of the snapshot, None when there is none that is whole."""
+        return read_snapshot(self._folder)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
