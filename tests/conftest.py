@@ -15,6 +15,10 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("turnout", deadline=None)  # no test may depend on how fast the machine is
+settings.load_profile("turnout")
 
 ROOT = Path(__file__).parents[1]
 START_LIMIT_S = 30

@@ -11,9 +11,7 @@ from gateway.cli.printing import Output, OutputOption, show
 from gateway.config.compile import compile_route, inherited_map
 from gateway.config.contents import Contents
 from gateway.config.diff import RouteDiff, Side, diff_routes
-from gateway.config.directory import ROUTES_FOLDER, Configuration, load_directory, load_route
-from gateway.config.documents import SettingsDoc
-from gateway.config.parse import read
+from gateway.config.directory import Configuration, load_directory, load_file
 
 DIFFERS = 1  # exit status, as diff(1) has it; 2 is for what cannot be compared
 
@@ -34,10 +32,7 @@ def diff(
 
 
 def _load(path: Path) -> Configuration:
-    if path.is_dir():
-        return load_directory(path)
-    root = path.parent.parent if path.parent.name == ROUTES_FOLDER else path.parent
-    return Configuration(root, SettingsDoc(), (load_route(read(path)),))
+    return load_directory(path) if path.is_dir() else load_file(path)
 
 
 def _sides(configuration: Configuration, before: dict[str, Side]) -> dict[str, Side]:

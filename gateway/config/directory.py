@@ -9,8 +9,9 @@ from gateway.config.asserts import assert_problems
 from gateway.config.check import problems_of
 from gateway.config.compile import compile_route
 from gateway.config.documents import RouteDoc, SettingsDoc
+from gateway.config.extends import BASES_FOLDER, WrittenText, extended, is_in
 from gateway.config.parse import parse_route, parse_settings, read, read_text
-from gateway.config.problems import ConfigRefused, Located
+from gateway.config.problems import ConfigRefused, Located, gathered
 from gateway.config.traffic import traffic_of
 from gateway.config.yaml import YamlText
 from strategies.core.spec import Problem, duration_problems
@@ -42,7 +43,8 @@ def read_directory(root: Path) -> dict[str, str]:
         raise ConfigRefused([_about(root, "no such directory", "name a directory with routes/*.yaml in it")])
     settings = [root / SETTINGS_FILE] if (root / SETTINGS_FILE).exists() else []
     texts, problems = {}, list[Located]()
-    for file in (*settings, *sorted((root / ROUTES_FOLDER).glob("*.yaml"))):
+    routes, bases = (sorted((root / folder).glob("*.yaml")) for folder in (ROUTES_FOLDER, BASES_FOLDER))
+    for file in (*settings, *routes, *bases):
         try:
             texts[file.relative_to(root).as_posix()] = read_text(file)
         except ConfigRefused as refused:
@@ -56,24 +58,27 @@ def load_documents(root: Path, documents: Mapping[str, str]) -> Configuration:
     """Parse and check texts by relative path, wherever they came from; raises ConfigRefused with all problems."""
     problems: list[Located] = []
     settings = SettingsDoc()
-    texts: list[tuple[YamlText, RouteDoc]] = []
+    texts: list[tuple[WrittenText, RouteDoc]] = []
     for path, content in documents.items():
         try:
             if path == SETTINGS_FILE:
                 settings = load_settings(YamlText(root / path, content))
-            elif _is_route(path):
-                text = YamlText(root / path, content)
+            elif is_in(ROUTES_FOLDER, path):
+                text = extended(root, path, documents)
                 texts.append((text, load_route(text)))
+            elif is_in(BASES_FOLDER, path):
+                YamlText(root / path, content).group()  # what it says is checked with the words of those who extend it
             else:
-                problems.append(_about(root / path, "nobody reads this file", f"name it {ROUTES_FOLDER}/NAME.yaml"))
+                cure = f"name it {ROUTES_FOLDER}/NAME.yaml, or {BASES_FOLDER}/NAME.yaml for others to extend"
+                problems.append(_about(root / path, "nobody reads this file", cure))
         except ConfigRefused as refused:
             problems += refused.problems
     problems += _written_twice(texts)
-    if not any(map(_is_route, documents)):
+    if not any(is_in(ROUTES_FOLDER, path) for path in documents):
         what, cure = "no route is written here", "add a file like routes/my-model.yaml"
         problems.append(_about(root / ROUTES_FOLDER, what, cure))
     if problems:
-        raise ConfigRefused(problems)
+        raise ConfigRefused(gathered(problems))
     return Configuration(root, settings, tuple(document for _, document in texts), dict(documents))
 
 
@@ -85,7 +90,19 @@ def settings_alone(root: Path) -> SettingsDoc:
         return SettingsDoc()
 
 
-def load_route(text: YamlText) -> RouteDoc:
+def load_file(file: Path) -> Configuration:
+    """One route alone, with what it needs of the directory that it lies in; raises ConfigRefused."""
+    text = read_text(file)
+    if file.parent.name == ROUTES_FOLDER:
+        root, path = file.parent.parent, f"{ROUTES_FOLDER}/{file.name}"
+        documents = read_directory(root) | {path: text}
+    else:
+        root, path = file.parent, file.name
+        documents = {path: text}
+    return Configuration(root, SettingsDoc(), (load_route(extended(root, path, documents)),), documents)
+
+
+def load_route(text: WrittenText) -> RouteDoc:
     """One route, parsed and checked; raises ConfigRefused."""
     document = parse_route(text)
     problems = problems_of(document) or list(
@@ -107,16 +124,11 @@ def load_settings(text: YamlText) -> SettingsDoc:
     return settings
 
 
-def _is_route(path: str) -> bool:
-    folder, _, name = path.partition("/")
-    return folder == ROUTES_FOLDER and "/" not in name and name.endswith(".yaml")
-
-
 def _about(path: Path, what: str, cure: str) -> Located:
     return Located(path, 0, 0, Problem((), what, cure))
 
 
-def _written_twice(texts: list[tuple[YamlText, RouteDoc]]) -> list[Located]:
+def _written_twice(texts: list[tuple[WrittenText, RouteDoc]]) -> list[Located]:
     first: dict[str, Path] = {}
     found = []
     for text, document in texts:

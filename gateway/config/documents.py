@@ -106,6 +106,7 @@ class RouteDoc:
 
     turnout: Literal["v1"]
     route: Name
+    extends: Text | None = None  # a document whose words hold where this one is silent; extends.py merges them
     arms: Annotated[dict[Name, ArmDoc], Field(min_length=1)]
     strategy: Any  # one of the strategies' own classes; parse.py puts their union here
     fallback: tuple[Text, ...] | None = None  # by default the baseline

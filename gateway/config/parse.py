@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 from pydantic import Field, TypeAdapter, ValidationError, with_config
 
 from gateway.config.documents import RouteDoc, SettingsDoc
+from gateway.config.extends import WrittenText
 from gateway.config.problems import ConfigRefused, Located
 from gateway.config.yaml import SIZE_LIMIT, TOO_LONG, YamlText
 from strategies.core.catalogue import kinds, strategy_types
@@ -34,7 +35,7 @@ _TEXTS = {
 }
 
 
-def parse_route(text: YamlText) -> RouteDoc:
+def parse_route(text: WrittenText) -> RouteDoc:
     """The route that was written; raises ConfigRefused with everything that is wrong."""
     return _validate(route_adapter(), text)
 
@@ -75,13 +76,12 @@ def read_text(file: Path) -> str:
         raise ConfigRefused([Located(file, 0, 0, Problem((), f"cannot be read: {reason}"))]) from None
 
 
-def _validate(adapter: TypeAdapter[Document], text: YamlText) -> Document:
-    if not isinstance(text.plain, dict):
-        raise text.refuse("the document is empty" if text.plain is None else "the document is no group of named values")
+def _validate(adapter: TypeAdapter[Document], text: WrittenText) -> Document:
+    written = text.group()
     try:
-        return adapter.validate_python(text.plain)
+        return adapter.validate_python(written)
     except ValidationError as error:
-        problems = {_problem(detail, text.plain): None for detail in error.errors(include_url=False)}
+        problems = {_problem(detail, written): None for detail in error.errors(include_url=False)}
         raise ConfigRefused(text.located(problem) for problem in problems) from None
 
 

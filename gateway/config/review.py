@@ -9,6 +9,7 @@ from msgspec import Struct
 from gateway.config.compile import compile_route
 from gateway.config.directory import Configuration
 from gateway.config.documents import RouteDoc
+from gateway.config.extends import unused_bases
 from gateway.config.traffic import traffic_of
 
 
@@ -21,7 +22,10 @@ class Finding(Struct, frozen=True):
 
 
 def review(configuration: Configuration, models: Collection[PurePath], *, today: date) -> tuple[Finding, ...]:
-    """Everything stale, route by route, then those of `models` (relative to the root) that no arm names."""
+    """Everything stale, route by route, then bases nobody extends and those of `models` that no arm names.
+
+    Paths of `models` are relative to the root.
+    """
     found = [
         finding
         for document in configuration.routes
@@ -34,7 +38,12 @@ def review(configuration: Configuration, models: Collection[PurePath], *, today:
     ]
     named = {PurePath(file) for document in configuration.routes for file in _files(document)}
     unused = sorted(set(models) - named)
-    return (*found, *(Finding("", f"no arm names {file}", "remove the file") for file in unused))
+    bases = unused_bases(configuration.root, configuration.documents)
+    return (
+        *found,
+        *(Finding("", f"no route extends {base}", "remove the file") for base in bases),
+        *(Finding("", f"no arm names {file}", "remove the file") for file in unused),
+    )
 
 
 def is_experiment(document: RouteDoc) -> bool:

@@ -44,6 +44,13 @@ class YamlText:
         line, column = self.place(problem.path)
         return Located(self.file, line, column, problem)
 
+    def group(self) -> dict[str, object]:
+        """The document's words; raises ConfigRefused when it is something else."""
+        if not isinstance(self.plain, dict):
+            what = "the document is empty" if self.plain is None else "the document is no group of named values"
+            raise self.refuse(what)
+        return self.plain
+
     def refuse(self, what: str, cure: str = "") -> ConfigRefused:
         return ConfigRefused([Located(self.file, 0, 0, Problem((), what, cure))])
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.config import documents
 from gateway.config.check import SCHEMES
 from gateway.config.compile import compile_route
-from gateway.config.directory import load_route
+from gateway.config.directory import load_documents, load_route
 from gateway.config.yaml import YamlText
 from strategies.core.catalogue import kinds, strategy_types
 
@@ -48,3 +48,14 @@ def test_every_route_in_the_documentation_compiles(page):
     for block in re.findall(r"```yaml\n(turnout: v1\nroute:.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL):
         route = load_route(YamlText(Path(page), block))
         assert compile_route(route, root=ROOT).plans
+
+
+def test_documents_that_belong_together_load_together():
+    """What is shown with the name of its file can be copied into files of those names."""
+    first = re.search(r"```yaml\n(turnout: v1\nroute: digits\n.*?)```", PAGE, re.DOTALL)
+    named = re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", PAGE, re.DOTALL)
+    assert first
+    configuration = load_documents(ROOT, {"routes/digits.yaml": first[1], **dict(named)})
+
+    assert [route.route for route in configuration.routes] == ["digits", "digits-nz"]
+    assert configuration.routes[1].strategy.candidate == "digits-mlp"

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from gateway.config.directory import Configuration, load_route
+from gateway.config.directory import Configuration, load_documents, load_route
 from gateway.config.documents import SettingsDoc
 from gateway.config.review import review
 from gateway.config.yaml import YamlText, dump
@@ -37,6 +37,15 @@ def found(models: list[PurePath] = MODELS, **changes: object) -> list[str]:
 
 def test_nothing_is_said_of_what_is_in_order():
     assert found() == []
+
+
+def test_a_base_that_nobody_extends_is_cleared_up():
+    documents = {"routes/digits.yaml": dump(CLEAN), "bases/old.yaml": "owner: somebody\n"}
+    configuration = load_documents(Path("/nowhere"), documents)
+
+    assert [finding.what for finding in review(configuration, MODELS, today=TODAY)] == [
+        "no route extends bases/old.yaml"
+    ]
 
 
 def test_a_route_that_tries_nothing_needs_no_end():
