@@ -7,6 +7,9 @@
 PYTHON ?=
 export PYTHON
 
+# Servers to measure beside ours. One that cannot be installed here is left out, with a warning.
+PEERS ?= mlserver kserve bentoml litserve ray-serve
+
 ENVIRONMENT := @sh scripts/venv.sh
 BIN := .venv/bin
 
@@ -32,7 +35,7 @@ chaos: ## send a hundred thousand requests through candidates that fail, and as 
 	$(ENVIRONMENT) .venv dev turnout
 	@TURNOUT_CHAOS_REQUESTS=100000 $(BIN)/python -m pytest tests/chaos --timeout 900 $(ARGS)
 
-bench: peers ## measure throughput and latency beside the floor and other servers
+bench: peers ## measure throughput and latency beside the floor and other servers; ARGS=--full takes all of it
 	$(ENVIRONMENT) .venv dev turnout
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
@@ -51,10 +54,8 @@ lock: ## write requirements/*.txt anew from pyproject.toml; UPGRADE=1 takes newe
 	@UPGRADE=$(UPGRADE) sh scripts/lock.sh
 
 peers: ## make .venv-bentoml and others like it, which hold servers to measure beside ours
-	$(ENVIRONMENT) .venv-mlserver mlserver
-	$(ENVIRONMENT) .venv-kserve kserve
-	$(ENVIRONMENT) .venv-bentoml bentoml
-	$(ENVIRONMENT) .venv-litserve litserve
+	@for name in $(PEERS); do sh scripts/venv.sh .venv-$$name $$name || \
+		echo "turnout: warning: .venv-$$name could not be made, so that server will not be measured" >&2; done
 
 clean: ## remove caches and build products; environments stay
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -26,10 +26,15 @@ def describe_machine() -> str:
 
 def list_versions() -> str:
     """Turnout's own state, then what it stands on, then the load generators."""
-    found = [f"turnout {version('turnout')}{_commit()}"]
+    found = [turnout_version()]
     found += [f"{name} {version(name)}" for name in DISTRIBUTIONS]
     found += [_tool(["wrk", "-v"], r"wrk \S+"), _tool(["h2load", "--version"], r"h2load \S+")]
     return ", ".join(name for name in found if name)
+
+
+def turnout_version() -> str:
+    """Turnout's version with the commit that is in use."""
+    return f"turnout {version('turnout')}{_commit()}"
 
 
 def busy_warning() -> str:

@@ -5,9 +5,10 @@ off. Where a server batches, it is measured without and with it: at most 64 rows
 """
 
 import json
+import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.models import Workload
@@ -21,6 +22,15 @@ QUIET = {
 }
 MLSERVER_WAIT_S = 0.005  # its adaptive batching begins with a wait above 0
 MLSERVER_ROWS = 64
+RAY_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # by default its workers give way to everybody else on the machine
+}
+RAY_FAST = {  # what Ray names for throughput: fewer threads and logs in a replica, and HAProxy for its proxy in Python
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +41,23 @@ class Peer:
     program: tuple[str, ...]  # its first word is looked up in the environment's bin
     cases: tuple[str, ...] = ("json",)
     is_batched: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)
+    distribution: str = ""  # whose version is told; by default that of the server's name
+    starts_in_s: float = 3.0  # about, and stops again
+    settings: Mapping[str, str] = field(default_factory=dict)  # more of its environment
 
+    @property
+    def lock(self) -> str:
+        """The lock that its environment is made of, as in requirements/LOCK.txt."""
+        return self.environment.removeprefix(".venv-")
+
+
+_RAY = Peer(
+    ".venv-ray-serve",
+    ("python", str(SCRIPTS / "rayserve.py")),
+    distribution="ray",
+    starts_in_s=25.0,
+    settings=RAY_QUIET,
+)
 
 PEERS: Mapping[str, Peer] = {  # by the name a server has in tables
     "mlserver": Peer(".venv-mlserver", ("mlserver", "start", "."), ("json", "grpc")),
@@ -44,6 +69,9 @@ PEERS: Mapping[str, Peer] = {  # by the name a server has in tables
     ),
     "litserve": Peer(".venv-litserve", ("python", str(SCRIPTS / "litserve_server.py"))),
     "litserve+batching": Peer(".venv-litserve", ("python", str(SCRIPTS / "litserve_server.py")), is_batched=True),
+    "rayserve": _RAY,
+    "rayserve+batching": replace(_RAY, is_batched=True),
+    "rayserve+haproxy": replace(_RAY, settings=RAY_QUIET | RAY_FAST),
 }
 
 
@@ -55,19 +83,20 @@ class Launch:
     environment: Mapping[str, str]
     folder: Path
     ports: Mapping[str, int]
+    leftovers: tuple[Path, ...]  # folders to be removed afterwards
 
 
 def missing_environment(name: str) -> str:
     """Why a peer cannot be started here, "" if it can."""
     peer = PEERS[name]
-    if (ROOT / peer.environment / "bin" / peer.program[0]).exists():
+    if (ROOT / peer.environment / ".installed" / peer.lock).exists():  # written when all of the lock was installed
         return ""
-    return f"{peer.environment} is not there; make it with: make peers"
+    return f"{peer.environment} is not there or not whole; make it with: make peers"
 
 
 def version_of(name: str) -> str:
     """A peer's own version, as in "mlserver 1.7.1"."""
-    distribution = name.partition("+")[0]
+    distribution = PEERS[name].distribution or name.partition("+")[0]
     (found,) = (ROOT / PEERS[name].environment).glob(f"lib/python*/site-packages/{distribution}-*.dist-info")
     return f"{distribution} {found.name.removesuffix('.dist-info').rpartition('-')[2]}"
 
@@ -80,11 +109,13 @@ def launch(name: str, workload: Workload, scratch: Path) -> Launch:
     folder.mkdir(parents=True, exist_ok=True)
     if peer.environment == ".venv-mlserver":
         _write_mlserver(folder, workload.name, ports, is_batched=peer.is_batched)
+    ray_folder = Path("/tmp", f"ray-{secrets.token_hex(4)}")  # its sockets lie deep below it, and 107 bytes are all
     command = [str(ROOT / peer.environment / "bin" / peer.program[0]), *peer.program[1:]]
     if peer.program[0] == "bentoml":
         command += ["--port", str(ports["http"])]
     environment = {
         **QUIET,
+        **peer.settings,
         "MODEL": str(workload.models["old"].resolve()),
         "NAME": workload.name,
         "HTTP_PORT": str(ports["http"]),
@@ -93,8 +124,9 @@ def launch(name: str, workload: Workload, scratch: Path) -> Launch:
         "PYTHONPATH": str(SCRIPTS),
         "BENTOML_HOME": str(folder / "bentoml"),
         "MLFLOW_TRACKING_URI": "",
+        "RAY_FOLDER": str(ray_folder),
     }
-    return Launch(command, environment, folder, ports)
+    return Launch(command, environment, folder, ports, (folder, ray_folder))
 
 
 def free_ports(*names: str) -> dict[str, int]:

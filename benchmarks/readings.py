@@ -2,8 +2,10 @@
 
 import os
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -66,8 +68,12 @@ def sum_counters(text: str) -> Mapping[str, float]:
 
 
 def read_cpu_s(process: int) -> float:
-    """Processor time a process and those it started have used so far."""
-    return sum(map(read_own_cpu_s, family_of(process)))
+    """Processor time a process and those it started have used so far. Who ended meanwhile counts for nothing."""
+    spent_s = read_own_cpu_s(process)
+    for each in family_of(process)[1:]:
+        with suppress(OSError):
+            spent_s += read_own_cpu_s(each)
+    return spent_s
 
 
 def read_own_cpu_s(process: int) -> float:
@@ -78,21 +84,24 @@ def read_own_cpu_s(process: int) -> float:
 
 def read_memory_mib(process: int) -> float:
     """Memory of a process and those it started that is resident now; what they share counts for each."""
-    return (
-        sum(
-            int(line.split()[1])
-            for each in family_of(process)
-            for line in Path(f"/proc/{each}/status").read_text().splitlines()
-            if line.startswith("VmRSS:")
-        )
-        / 1024
-    )
+    kib = 0
+    for each in family_of(process):
+        with suppress(OSError):
+            lines = Path(f"/proc/{each}/status").read_text().splitlines()
+            kib += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return kib / 1024
 
 
 def family_of(process: int) -> list[int]:
-    """The process, its children, and theirs."""
-    family = [process]
-    for each in family:
-        for task in Path(f"/proc/{each}/task").iterdir():
-            family += map(int, (task / "children").read_text().split())
+    """The process, its children, and theirs. Raises OSError when the process itself is gone."""
+    family = [process, *_children(process)]
+    for each in islice(family, 1, None):  # a list that grows meanwhile
+        with suppress(OSError):  # Ray starts processes that soon end
+            family += _children(each)
     return family
+
+
+def _children(process: int) -> Iterator[int]:
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # a thread that ended
+            yield from map(int, (task / "children").read_text().split())

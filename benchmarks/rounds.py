@@ -1,7 +1,7 @@
 """Rounds: every server in turn, started afresh each time, every cell of the matrix after a check of its answers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from benchmarks.answers import FRAME_BYTES, WrongAnswer, await_answers, check_answers
 from benchmarks.load import Load, LoadFailed, Measured, send
@@ -10,6 +10,10 @@ from benchmarks.readings import Reading, read_memory_mib, read_server
 from benchmarks.servers import Running, ServerFailed, Station, cases_of, serve
 
 WARM_AT_ONCE = 8
+STARTS_IN_S, CHECK_S = 2.0, 0.5  # to foretell how long a run takes: start and stop, and what surrounds each load
+
+Turn = tuple[int, str]  # a round, and the server that is measured in it
+NO_TURNS: frozenset[Turn] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,30 @@ class Run:
         """The server's processor time per request."""
         return self.seen.cpu_s / self.measured.requests_n * 1e6
 
-    def as_record(self) -> dict[str, object]:
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Audience:
+    """Who hears of what happens: `tell` of each turn, `give_up` of a peer that is not measured on, and why."""
+
+    tell: Callable[[str], None]
+    give_up: Callable[[str, str], None]
 
 
-def measure(
-    matrix: Matrix, station: Station, tell: Callable[[str], None], give_up: Callable[[str, str], None]
-) -> Iterator[Run]:
-    """Run the whole matrix. The order of servers turns from round to round, so that a drift of the machine hits all.
+def cells_of(server: str, matrix: Matrix) -> list[tuple[str, int]]:
+    """What is measured of a server in one round: cases, and how many at once."""
+    return [(case, at_once) for case in cases_of(server, matrix.cases) for at_once in matrix.at_once]
+
+
+def turn_seconds(server: str, matrix: Matrix) -> float:
+    """About how long one round of a server takes."""
+    cases_n = len({case for case, _ in cells_of(server, matrix)})
+    starting_s = PEERS[server].starts_in_s if server in PEERS else STARTS_IN_S
+    return starting_s + cases_n * (matrix.warm_s + CHECK_S) + len(cells_of(server, matrix)) * (matrix.seconds + CHECK_S)
+
+
+def measure(matrix: Matrix, station: Station, audience: Audience, done: frozenset[Turn] = NO_TURNS) -> Iterator[Run]:
+    """Run the matrix but for the turns that are `done`. The order of servers turns from round to round, so that a drift
+    of the machine hits all.
 
     Raises WrongAnswer, LoadFailed or ServerFailed for the floor and the gateway; what was yielded before stays valid. A
     peer with such trouble is given up, with the reason, and the others are measured on.
@@ -59,9 +79,9 @@ def measure(
     for round_no in range(matrix.rounds_n):
         turn = round_no % len(matrix.servers)
         for name in (*matrix.servers[turn:], *matrix.servers[:turn]):
-            if name in lost:
+            if name in lost or (round_no, name) in done:
                 continue
-            tell(f"round {round_no + 1} of {matrix.rounds_n}: {name}")
+            audience.tell(f"round {round_no + 1} of {matrix.rounds_n}: {name}")
             try:
                 with serve(name, station) as running:
                     yield from _measure_server(running, round_no, matrix, station)
@@ -69,7 +89,7 @@ def measure(
                 if name not in PEERS:
                     raise
                 lost.add(name)
-                give_up(name, str(error))
+                audience.give_up(name, str(error))
 
 
 def _measure_server(running: Running, round_no: int, matrix: Matrix, station: Station) -> Iterator[Run]:

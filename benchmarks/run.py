@@ -5,11 +5,10 @@ could not be measured at all.
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +16,20 @@ from typing import NamedTuple
 
 from benchmarks.answers import WrongAnswer
 from benchmarks.load import CASES, LoadFailed, missing_packages
-from benchmarks.machine import busy_warning, describe_machine, end_in_order, list_versions, pick_cpus
+from benchmarks.machine import (
+    busy_warning,
+    describe_machine,
+    end_in_order,
+    list_versions,
+    pick_cpus,
+    turnout_version,
+)
 from benchmarks.models import CACHE, SHAPES, make_workload
 from benchmarks.peer_servers import PEERS, missing_environment, version_of
 from benchmarks.plot import draw
+from benchmarks.record import NothingToResume, Plan, Record, begin, resume
 from benchmarks.report import Row, insert_section, make_rows, render, render_footprint
-from benchmarks.rounds import Matrix, Run, measure
+from benchmarks.rounds import NO_TURNS, Audience, Matrix, Run, Turn, measure, turn_seconds
 from benchmarks.servers import SERVERS, STRATEGIES, ServerFailed, Station
 from benchmarks.sink import TraceSink
 from benchmarks.targets import AT_ONCE, render_targets
@@ -38,105 +45,144 @@ class Effort(NamedTuple):
     seconds: int
 
 
-FULL, QUICK = Effort("1,16,64", 3, 5), Effort("1,64", 1, 2)
+EFFORTS = {"quick": Effort("1,64", 1, 2), "default": Effort("1,64", 2, 3), "full": Effort("1,16,64", 3, 5)}
 WARM_S = 1
-UNTRUE, UNMEASURED = 1, 2  # exit statuses
+UNTRUE, UNMEASURED, STOPPED = 1, 2, 130  # exit statuses
 
 
 def main() -> int:
     options = read_options()
-    matrix = make_matrix(options)
-    missing = missing_packages(matrix.cases)
-    if missing:
-        sys.stderr.write(f"the load generators are not installed; cure: apt-get install {' '.join(missing)}\n")
+    try:
+        record = resume(CACHE) if options.resume else begin(CACHE, make_plan(options))
+    except NothingToResume as error:
+        tell(f"{error}; start anew, without --resume")
         return UNMEASURED
-    absent = absent_peers(options)
-    warnings = [warning for warning in (busy_warning(), one_core_warning(), absent) if warning]
+    plan = record.plan
+    if missing := missing_packages(plan.matrix.cases):
+        tell(f"the load generators are not installed; cure: apt-get install {' '.join(missing)}")
+        return UNMEASURED
+    warnings = [each for each in (busy_warning(), one_core_warning(), absent_peers(options), other_code(plan)) if each]
     for warning in warnings:
         tell(f"warning: {warning}")
+    tell(f"about {minutes(plan.matrix, record.turns()):.0f} minutes; what was measured is kept in {record.path}")
     end_in_order()
-    runs: list[Run] = []
-
-    def give_up(server: str, why: str) -> None:
-        warnings.append(f"{server} was not measured to the end: {why.splitlines()[0]}")
-        tell(f"  given up: {why}")
-
-    failure, status = "", 0
-    try:
-        with working_folder() as scratch, TraceSink() as sink, record_file() as keep:
-            workload = make_workload(options.model)
-            station = Station(workload, scratch, pick_cpus()[0], sink.endpoint)
-            os.sched_setaffinity(0, {matrix.load_cpu})  # while servers work, this process must not be in their way
-            for run in measure(matrix, station, tell, give_up):
-                runs.append(run)
-                keep(run)
-                tell(f"  {run.case}, {run.at_once} at once: {run.measured.per_second:.0f} requests/s")
-            check_tracing(runs, sink.received_bytes)
-    except WrongAnswer as error:
-        failure, status = f"wrong: {error}", UNTRUE
-    except (LoadFailed, ServerFailed) as error:
-        failure, status = f"not measured: {error}", UNMEASURED
-    if runs:
-        section = make_section(options, runs, warnings)
+    failure, status = measure_into(record, warnings)
+    if record.runs:
+        section = make_section(plan, record.runs, warnings)
         print(section)
         if options.write and not failure:
             RESULTS.write_text(insert_section(RESULTS.read_text(), section))
             tell(f"written to {RESULTS}")
-            draw_pictures(options.model, make_rows(runs))
+            draw_pictures(plan.model, make_rows(record.runs))
     if failure:
         tell(failure)
     return status
 
 
+def measure_into(record: Record, warnings: list[str]) -> tuple[str, int]:
+    """Measure what is not there yet. What ended it before its end, "" if nothing did, and the exit status."""
+
+    def give_up(server: str, why: str) -> None:
+        warnings.append(f"{server} was not measured to the end: {why.splitlines()[0]}")
+        tell(f"  given up: {why}")
+
+    matrix, found_n = record.plan.matrix, len(record.runs)
+    try:
+        with working_folder() as scratch, TraceSink() as sink:
+            station = Station(make_workload(record.plan.model), scratch, pick_cpus()[0], sink.endpoint)
+            os.sched_setaffinity(0, {matrix.load_cpu})  # while servers work, this process must not be in their way
+            for run in measure(matrix, station, Audience(tell, give_up), record.turns()):
+                record.keep(run)
+                tell(f"  {run.case}, {run.at_once} at once: {run.measured.per_second:.0f} requests/s")
+            check_tracing(record.runs[found_n:], sink.received_bytes)
+    except WrongAnswer as error:
+        return f"wrong: {error}", UNTRUE
+    except (LoadFailed, ServerFailed) as error:
+        return f"not measured: {error}", UNMEASURED
+    except (KeyboardInterrupt, SystemExit):
+        return "stopped; go on with: make bench ARGS=--resume", STOPPED
+    return "", 0
+
+
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description="Measure the gateway beside others.")
-    parser.add_argument("--quick", action="store_true", help="a minute or two that prove the scripts, not the figures")
+    effort = parser.add_mutually_exclusive_group()
+    effort.add_argument("--quick", action="store_true", help="a few minutes that prove the scripts, not the figures")
+    effort.add_argument("--full", action="store_true", help="more rounds, longer, and at 16 at once as well")
+    effort.add_argument("--resume", action="store_true", help="go on with the newest run, which was stopped half-way")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {RESULTS.name}, newest first")
-    parser.add_argument("--servers", default=",".join(SERVERS), help="which ones, by comma [%(default)s]")
-    parser.add_argument("--cases", default=",".join(CASES), help="which ones, by comma [%(default)s]")
-    parser.add_argument("--at-once", help="requests under way, by comma [1,16,64; quick: 1,64]")
-    parser.add_argument("--rounds", type=int, help="how often each server is started and measured [3; quick: 1]")
-    parser.add_argument("--seconds", type=int, help="of load per cell [5; quick: 2]")
-    parser.add_argument("--model", choices=SHAPES, default="tiny", help="what the arms are [%(default)s]")
+    parser.add_argument("--servers", help=f"which ones, by comma [{','.join(SERVERS)}]")
+    parser.add_argument("--cases", help=f"which ones, by comma [{','.join(CASES)}]")
+    parser.add_argument("--at-once", help="requests under way, by comma [1,64; full: 1,16,64]")
+    parser.add_argument(
+        "--rounds", type=int, help="how often each server is started and measured [2; quick: 1; full: 3]"
+    )
+    parser.add_argument("--seconds", type=int, help="of load per cell [3; quick: 2; full: 5]")
+    parser.add_argument("--model", choices=SHAPES, help=f"what the arms are [{next(iter(SHAPES))}]")
     options = parser.parse_args()
+    chosen = [getattr(options, name) for name in ("servers", "cases", "at_once", "rounds", "seconds", "model")]
+    if options.resume and any(each is not None for each in chosen):
+        parser.error("--resume goes on with what the run was started with, and takes nothing but --write beside it")
     if options.quick and options.write:
         parser.error("a quick pass is not worth writing down")
     return options
 
 
-def make_matrix(options: argparse.Namespace) -> Matrix:
+def make_plan(options: argparse.Namespace) -> Plan:
+    """What the options ask for. Leaves with one line when they ask for what there is not."""
+    effort = "quick" if options.quick else "full" if options.full else "default"
+    return Plan(options.model or next(iter(SHAPES)), effort, turnout_version(), make_matrix(options, EFFORTS[effort]))
+
+
+def make_matrix(options: argparse.Namespace, effort: Effort) -> Matrix:
     """The cells that the options ask for. Leaves with one line when they ask for what there is not."""
-    chosen = QUICK if options.quick else FULL
     servers = _listed("server", options.servers, SERVERS)
     servers = tuple(name for name in servers if name not in PEERS or not missing_environment(name))
+    if not servers:
+        raise SystemExit(f"{absent_peers(options)}")
     cases = _listed("case", options.cases, tuple(CASES))
-    at_once = (options.at_once or chosen.at_once).split(",")
+    at_once = (options.at_once or effort.at_once).split(",")
     if not all(number.isdecimal() and 0 < int(number) <= 1024 for number in at_once):
         raise SystemExit("--at-once wants numbers from 1 to 1024, as in 1,16,64")
-    rounds_n, seconds = options.rounds or chosen.rounds_n, options.seconds or chosen.seconds
+    rounds_n, seconds = options.rounds or effort.rounds_n, options.seconds or effort.seconds
     if not (0 < rounds_n <= 20 and 1 <= seconds <= 60):
         raise SystemExit("--rounds may be 1 to 20 and --seconds 1 to 60: a run has an end")
     return Matrix(servers, cases, tuple(map(int, at_once)), rounds_n, seconds, WARM_S, pick_cpus()[1])
 
 
-def make_section(options: argparse.Namespace, runs: list[Run], warnings: list[str]) -> str:
+def minutes(matrix: Matrix, done: frozenset[Turn] = NO_TURNS) -> float:
+    """How long it will take to measure what is not done."""
+    return (
+        sum(
+            turn_seconds(name, matrix)
+            for n in range(matrix.rounds_n)
+            for name in matrix.servers
+            if (n, name) not in done
+        )
+        / 60
+    )
+
+
+def make_section(plan: Plan, runs: list[Run], warnings: list[str]) -> str:
     """The part of RESULTS.md that tells of this run."""
     rounds_n = len({run.round_no for run in runs})
-    heading = f"## {datetime.now(UTC):%Y-%m-%d}, {options.model}" + (", quick" if options.quick else "")
+    heading = f"## {datetime.now(UTC):%Y-%m-%d}, {plan.model}" + (
+        "" if plan.effort == "default" else f", {plan.effort}"
+    )
     how = f"{rounds_n} round{'s' if rounds_n > 1 else ''}; medians, least and most. {render_footprint(runs)}"
     versions = [list_versions(), *sorted({version_of(run.server) for run in runs if run.server in PEERS})]
     facts = [f"{describe_machine()}.", f"{', '.join(versions)}.", how, *[f"**Warning:** {each}." for each in warnings]]
-    return "\n\n".join([heading, *facts, *filter(None, [aims(options, runs)]), render(make_rows(runs))])
+    return "\n\n".join([heading, *facts, *filter(None, [aims(plan, runs)]), render(make_rows(runs))])
 
 
-def aims(options: argparse.Namespace, runs: list[Run]) -> str:
+def aims(plan: Plan, runs: list[Run]) -> str:
     """What was aimed at, and reached or not; the aims are those of the smallest model."""
-    return render_targets(runs) if options.model == next(iter(SHAPES)) else ""
+    return render_targets(runs) if plan.model == next(iter(SHAPES)) else ""
 
 
 def absent_peers(options: argparse.Namespace) -> str:
     """Which servers are not measured, and why."""
-    asked = [name for name in options.servers.split(",") if name in PEERS]
+    asked = [name for name in (options.servers or ",".join(PEERS)).split(",") if name in PEERS]
     reasons = {reason for name in asked if (reason := missing_environment(name))}
     return f"not measured: {'; '.join(sorted(reasons))}" if reasons else ""
 
@@ -157,6 +203,12 @@ def check_tracing(runs: list[Run], received_bytes: int) -> None:
         raise LoadFailed("no span reached the trace sink, so the gateway did not run as it does by default")
 
 
+def other_code(plan: Plan) -> str:
+    """A warning when a run goes on with other code than it began with."""
+    now = turnout_version()
+    return f"begun with {plan.turnout}, gone on with {now}" if now != plan.turnout else ""
+
+
 def one_core_warning() -> str:
     server, load = pick_cpus()
     return "server and load generator share one core" if server == load else ""
@@ -170,21 +222,13 @@ def working_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-@contextmanager
-def record_file() -> Iterator[Callable[[Run], None]]:
-    """Keeps every single run as a line of JSON, for whoever wants more than medians."""
-    path = CACHE / f"runs-{datetime.now(UTC):%Y%m%dT%H%M%S}.jsonl"
-    with path.open("w") as lines:
-        yield lambda run: print(json.dumps(run.as_record()), file=lines, flush=True)
-
-
 def tell(text: str) -> None:
     """Progress goes where it does not mix with tables."""
     print(text, file=sys.stderr, flush=True)
 
 
-def _listed(what: str, written: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    names = written.split(",")
+def _listed(what: str, written: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = written.split(",") if written else known
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SystemExit(f"no {what} is called {', '.join(unknown)}; there are {', '.join(known)}")

@@ -37,6 +37,7 @@ PORTS = {
 }
 START_LIMIT_S = 60.0
 STOP_LIMIT_S = 15.0
+GONE = "ZX"  # states of proc(5) in which a process has ended already
 
 
 class ServerFailed(Exception):
@@ -101,7 +102,8 @@ def _serve_peer(name: str, station: Station) -> Iterator[Running]:
         yield Running(name, start.ports, dict.fromkeys(start.ports, child.pid), time.monotonic() - started_at)
     finally:
         _stop({"http": child})
-        shutil.rmtree(start.folder, ignore_errors=True)
+        for folder in start.leftovers:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _await_listening(name: str, child: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -196,6 +198,27 @@ def _stop(children: Mapping[str, subprocess.Popen[bytes]]) -> None:
     for child in children.values():
         with suppress(subprocess.TimeoutExpired):
             child.wait(STOP_LIMIT_S)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # also those it left behind, as LitServe does
+        _end_session(child.pid)  # also those it left behind, as LitServe does
         child.wait()
+
+
+def session_of(leader: int) -> list[int]:
+    """The processes of the session that `leader` began, in whatever groups they are: Ray's workers have their own."""
+    members = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):  # it ended meanwhile
+                state, _, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(session) == leader and state not in GONE:
+                    members.append(int(folder.name))
+    return members
+
+
+def _end_session(leader: int) -> None:
+    """Kill what is left of a session, and what is started meanwhile."""
+    ends_at = time.monotonic() + STOP_LIMIT_S
+    while (members := session_of(leader)) and time.monotonic() < ends_at:
+        for process in members:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.02)

@@ -23,6 +23,7 @@ lock kserve --group pyproject.toml:kserve
 lock mlserver --group pyproject.toml:mlserver
 lock bentoml --group pyproject.toml:bentoml
 lock litserve --group pyproject.toml:litserve
+lock ray-serve --group pyproject.toml:ray-serve
 lock fuzz --group pyproject.toml:fuzz
 lock uv --group pyproject.toml:lock
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from benchmarks import rounds
-from benchmarks.rounds import Matrix
+from benchmarks.rounds import Audience, Matrix
 from benchmarks.servers import ServerFailed
 
 
@@ -13,7 +13,7 @@ from benchmarks.servers import ServerFailed
 def measured(monkeypatch, run_of):
     """The whole matrix without servers: those named do not start."""
 
-    def measured(*servers, broken):
+    def measured(*servers, broken="", done=frozenset()):
         @contextmanager
         def serve(name, _station):
             if name == broken:
@@ -24,7 +24,8 @@ def measured(monkeypatch, run_of):
         monkeypatch.setattr(rounds, "_measure_server", lambda name, round_no, *_: iter([run_of(name, 1.0, round_no)]))
         lost = []
         matrix = Matrix(servers, ("json",), (64,), 3, 1, 1, 0)
-        runs = list(rounds.measure(matrix, None, lambda _: None, lambda name, why: lost.append((name, why))))
+        audience = Audience(lambda _: None, lambda name, why: lost.append((name, why)))
+        runs = list(rounds.measure(matrix, None, audience, done))
         return [run.server for run in runs], lost
 
     return measured
@@ -40,3 +41,9 @@ def test_trouble_of_our_own_ends_the_run(measured):
     """A table without the gateway would say nothing."""
     with pytest.raises(ServerFailed):
         measured("floor", "none", broken="none")
+
+
+def test_what_was_done_is_not_done_again(measured):
+    """A run that goes on takes up where it was stopped."""
+    servers, _ = measured("floor", "none", done=frozenset({(0, "floor"), (0, "none"), (1, "none")}))
+    assert ["floor", "floor", "none"] == sorted(servers)

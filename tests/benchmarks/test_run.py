@@ -1,5 +1,6 @@
 """The command."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,10 @@ import pytest
 
 from benchmarks import run
 from benchmarks.peer_servers import PEERS, missing_environment
+from benchmarks.record import Plan, begin, resume
 from benchmarks.report import MARK
+from benchmarks.rounds import Matrix
+from benchmarks.run import minutes
 
 RESULTS = Path(run.__file__).with_name("RESULTS.md")
 
@@ -18,17 +22,20 @@ def matrix_of(monkeypatch):
 
     def matrix_of(*arguments):
         monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
-        return run.make_matrix(run.read_options())
+        return run.make_plan(run.read_options()).matrix
 
     return matrix_of
 
 
-def test_the_full_matrix_is_the_default(matrix_of):
-    """`make bench` measures every server that is installed here under every protocol."""
+def test_every_server_is_measured_by_default(matrix_of):
+    """`make bench` measures every server that is installed here under every protocol; --full does so longer."""
     matrix = matrix_of()
     installed = [name for name in PEERS if not missing_environment(name)]
     assert ("floor", "none", "ab", "canary", "shadow", *installed) == matrix.servers
-    assert (("json", "binary", "grpc"), (1, 16, 64)) == (matrix.cases, matrix.at_once)
+    assert (("json", "binary", "grpc"), (1, 64)) == (matrix.cases, matrix.at_once)
+    full = matrix_of("--full")
+    assert (matrix.servers, matrix.cases, (1, 16, 64)) == (full.servers, full.cases, full.at_once)
+    assert (True, True) == (full.rounds_n > matrix.rounds_n, full.seconds > matrix.seconds)
 
 
 def test_a_quick_pass_is_shorter_and_can_be_narrowed(matrix_of):
@@ -64,10 +71,43 @@ def test_a_quick_pass_is_not_written_down(matrix_of, capsys):
     assert "not worth writing down" in capsys.readouterr().err
 
 
-def test_missing_load_generators_are_one_line(monkeypatch, capsys):
+def test_how_long_it_takes_is_told_beforehand(matrix_of):
+    """Seconds of load are most of it, and what is done already takes none."""
+    matrix = matrix_of(
+        "--servers", "floor,none", "--cases", "json", "--at-once", "64", "--rounds", "3", "--seconds", "60"
+    )
+    assert 6.0 < minutes(matrix) < 7.0
+    assert 4.0 < minutes(matrix, frozenset({(0, "floor"), (0, "none")})) < 5.0
+
+
+def test_a_run_goes_on_with_what_it_was_started_with(matrix_of, capsys):
+    """Rounds of five seconds and of ten make no common median."""
+    with pytest.raises(SystemExit):
+        matrix_of("--resume", "--seconds", "10")
+    assert "--resume goes on with what the run was started with" in capsys.readouterr().err
+
+
+def test_a_run_that_is_stopped_keeps_what_it_measured(monkeypatch, tmp_path, run_of, capsys):
+    """Whoever stops it reads what there is, and goes on later."""
+
+    def measure(*_):
+        yield run_of("floor", 100.0)
+        raise KeyboardInterrupt
+
+    matrix = Matrix(("floor", "none"), ("json",), (64,), 1, 1, 1, min(os.sched_getaffinity(0)))
+    record = begin(tmp_path, Plan("tiny", "default", "turnout 0", matrix))
+    monkeypatch.setattr(run, "measure", measure)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
+    failure, status = run.measure_into(record, [])
+    assert (130, True) == (status, "--resume" in failure)
+    assert frozenset({(0, "floor")}) == resume(tmp_path).turns()
+
+
+def test_missing_load_generators_are_one_line(monkeypatch, capsys, tmp_path):
     """Whoever has none is told what to install."""
     monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["run.py"])
+    monkeypatch.setattr(run, "CACHE", tmp_path)
     assert 2 == run.main()
     assert (
         "the load generators are not installed; cure: apt-get install nghttp2-client util-linux wrk\n"

@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
 
+from benchmarks import servers
 from benchmarks.answers import await_answers, check_answers
 from benchmarks.load import CASES
 from benchmarks.readings import read_server
@@ -68,3 +71,26 @@ def test_ports_are_read_from_what_a_server_says():
     assert {"http": 81, "grpc": 82, "metrics": 83} == read_ports(line)
     assert {"http": 81, "grpc": 82} == read_ports("http://127.0.0.1:81\ngrpc://127.0.0.1:82\n")
     assert {} == read_ports("INFO turnout.bind: arm_loaded: route tiny, arm old\n")
+
+
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for _ in range(2):
+    if os.fork() == 0:
+        os.setpgrp()
+        break
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def test_no_process_of_a_session_is_left_behind(monkeypatch):
+    """Neither one that ignores the wish to end nor one that has a process group of its own, as Ray's workers do."""
+    monkeypatch.setattr(servers, "STOP_LIMIT_S", 1.0)
+    child = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, start_new_session=True)
+    assert [b"up\n"] * 3 == [child.stdout.readline() for _ in range(3)]
+    assert 3 == len(servers.session_of(child.pid))
+    servers._stop({"http": child})
+    child.stdout.close()
+    assert [] == servers.session_of(child.pid)
