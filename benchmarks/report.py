@@ -7,7 +7,7 @@ from statistics import median
 
 from benchmarks.load import CASES
 from benchmarks.rounds import Run
-from benchmarks.servers import FLOOR, SERVERS
+from benchmarks.servers import FLOOR, LOOP, SERVERS
 
 UNDECIDED = "none"  # the gateway without anything to decide, which strategies are compared to
 MARK = "<!-- newest first; `benchmarks/run.py --write` puts its section below this line -->"
@@ -53,7 +53,7 @@ def render(rows: Sequence[Row]) -> str:
 def render_footprint(runs: Sequence[Run]) -> str:
     """Memory and start of each server, in a sentence each."""
     latest = {run.server: run for run in runs}
-    names = [name for name in SERVERS if name in latest]
+    names = [name for name in SERVERS if name in latest and name != LOOP]
     memory = ", ".join(f"{name} {max(run.memory_mib for run in runs if run.server == name):.0f} MiB" for name in names)
     starts = ", ".join(
         f"{name} {median({run.round_no: run.start_s for run in runs if run.server == name}.values()):.1f} s"

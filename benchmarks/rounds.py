@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from benchmarks.answers import FRAME_BYTES, WrongAnswer, await_answers, check_answers
 from benchmarks.load import Load, LoadFailed, Measured, send
 from benchmarks.peer_servers import PEERS
+from benchmarks.plain_loop import ROWS, measure_loop
 from benchmarks.readings import Reading, read_memory_mib, read_server
-from benchmarks.servers import Running, ServerFailed, Station, cases_of, serve
+from benchmarks.servers import LOOP, Running, ServerFailed, Station, cases_of, serve
 
 WARM_AT_ONCE = 8
 STARTS_IN_S, CHECK_S = 2.0, 0.5  # to foretell how long a run takes: start and stop, and what surrounds each load
@@ -58,6 +59,8 @@ class Audience:
 
 def cells_of(server: str, matrix: Matrix) -> list[tuple[str, int]]:
     """What is measured of a server in one round: cases, and how many at once."""
+    if server == LOOP:
+        return [(case, ROWS) for case in cases_of(server, matrix.cases)]
     return [(case, at_once) for case in cases_of(server, matrix.cases) for at_once in matrix.at_once]
 
 
@@ -83,6 +86,9 @@ def measure(matrix: Matrix, station: Station, audience: Audience, done: frozense
                 continue
             audience.tell(f"round {round_no + 1} of {matrix.rounds_n}: {name}")
             try:
+                if name == LOOP:
+                    yield _measure_loop(round_no, matrix, station)
+                    continue
                 with serve(name, station) as running:
                     yield from _measure_server(running, round_no, matrix, station)
             except (WrongAnswer, LoadFailed, ServerFailed) as error:
@@ -90,6 +96,18 @@ def measure(matrix: Matrix, station: Station, audience: Audience, done: frozense
                     raise
                 lost.add(name)
                 audience.give_up(name, str(error))
+
+
+def _measure_loop(round_no: int, matrix: Matrix, station: Station) -> Run:
+    """The loop as a row among servers': a request is a row of a full batch, its latency is the batch's."""
+    pace = measure_loop(station, matrix.seconds)
+    rows_n = round(pace.per_second * matrix.seconds)
+    batch_ms = pace.run_rows / pace.per_second * 1e3
+    ((case, at_once),) = cells_of(LOOP, matrix)
+    seen = Reading(cpu_s=pace.cpu_us * rows_n / 1e6)
+    return Run(
+        LOOP, case, at_once, round_no, Measured(rows_n, pace.per_second, batch_ms, batch_ms, 0, 0), seen, 0.0, 0.0
+    )
 
 
 def _measure_server(running: Running, round_no: int, matrix: Matrix, station: Station) -> Iterator[Run]:

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +30,10 @@ from benchmarks.plot import draw
 from benchmarks.record import NothingToResume, Plan, Record, begin, resume
 from benchmarks.report import Row, insert_section, make_rows, render, render_footprint
 from benchmarks.rounds import NO_TURNS, Audience, Matrix, Run, Turn, measure, turn_seconds
-from benchmarks.servers import SERVERS, STRATEGIES, ServerFailed, Station
+from benchmarks.servers import LOOP, SERVERS, STRATEGIES, ServerFailed, Station
+from benchmarks.shadow import SHADOW, Course, compare, ratios
 from benchmarks.sink import TraceSink
-from benchmarks.targets import AT_ONCE, render_targets
+from benchmarks.targets import AT_ONCE, SMALLEST, render_targets
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -67,8 +68,9 @@ def main() -> int:
     tell(f"about {minutes(plan.matrix, record.turns()):.0f} minutes; what was measured is kept in {record.path}")
     end_in_order()
     failure, status = measure_into(record, warnings)
+    shadow_ratios = compare_shadows() if options.shadow and not failure else []
     if record.runs:
-        section = make_section(plan, record.runs, warnings)
+        section = make_section(plan, record.runs, warnings, shadow_ratios)
         print(section)
         if options.write and not failure:
             RESULTS.write_text(insert_section(RESULTS.read_text(), section))
@@ -86,7 +88,7 @@ def measure_into(record: Record, warnings: list[str]) -> tuple[str, int]:
         warnings.append(f"{server} was not measured to the end: {why.splitlines()[0]}")
         tell(f"  given up: {why}")
 
-    matrix, found_n = record.plan.matrix, len(record.runs)
+    matrix, found_n, cores = record.plan.matrix, len(record.runs), os.sched_getaffinity(0)
     try:
         with working_folder() as scratch, TraceSink() as sink:
             station = Station(make_workload(record.plan.model), scratch, pick_cpus()[0], sink.endpoint)
@@ -101,7 +103,20 @@ def measure_into(record: Record, warnings: list[str]) -> tuple[str, int]:
         return f"not measured: {error}", UNMEASURED
     except (KeyboardInterrupt, SystemExit):
         return "stopped; go on with: make bench ARGS=--resume", STOPPED
+    finally:
+        os.sched_setaffinity(0, cores)
     return "", 0
+
+
+def compare_shadows() -> list[float]:
+    """What a shadow of every request does to p99 at half load, in each round; none if that could not be measured."""
+    tell("what a shadow does to p99, at half load")
+    try:
+        rounds, _ = compare(Course(), tell)
+    except (WrongAnswer, LoadFailed, ServerFailed) as error:
+        tell(f"  not measured: {error}")
+        return []
+    return ratios(rounds, SHADOW)
 
 
 def read_options() -> argparse.Namespace:
@@ -110,6 +125,7 @@ def read_options() -> argparse.Namespace:
     effort.add_argument("--quick", action="store_true", help="a few minutes that prove the scripts, not the figures")
     effort.add_argument("--full", action="store_true", help="more rounds, longer, and at 16 at once as well")
     effort.add_argument("--resume", action="store_true", help="go on with the newest run, which was stopped half-way")
+    parser.add_argument("--shadow", action="store_true", help="measure what a shadow does to p99, too: 3 minutes more")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {RESULTS.name}, newest first")
     parser.add_argument("--servers", help=f"which ones, by comma [{','.join(SERVERS)}]")
     parser.add_argument("--cases", help=f"which ones, by comma [{','.join(CASES)}]")
@@ -118,11 +134,13 @@ def read_options() -> argparse.Namespace:
         "--rounds", type=int, help="how often each server is started and measured [2; quick: 1; full: 3]"
     )
     parser.add_argument("--seconds", type=int, help="of load per cell [3; quick: 2; full: 5]")
-    parser.add_argument("--model", choices=SHAPES, help=f"what the arms are [{next(iter(SHAPES))}]")
+    parser.add_argument("--model", choices=SHAPES, help=f"what the arms are [{SMALLEST}]")
     options = parser.parse_args()
     chosen = [getattr(options, name) for name in ("servers", "cases", "at_once", "rounds", "seconds", "model")]
     if options.resume and any(each is not None for each in chosen):
-        parser.error("--resume goes on with what the run was started with, and takes nothing but --write beside it")
+        parser.error(
+            "--resume goes on with what the run was started with, and takes nothing but --write and --shadow beside it"
+        )
     if options.quick and options.write:
         parser.error("a quick pass is not worth writing down")
     return options
@@ -131,12 +149,12 @@ def read_options() -> argparse.Namespace:
 def make_plan(options: argparse.Namespace) -> Plan:
     """What the options ask for. Leaves with one line when they ask for what there is not."""
     effort = "quick" if options.quick else "full" if options.full else "default"
-    return Plan(options.model or next(iter(SHAPES)), effort, turnout_version(), make_matrix(options, EFFORTS[effort]))
+    return Plan(options.model or SMALLEST, effort, turnout_version(), make_matrix(options, EFFORTS[effort]))
 
 
 def make_matrix(options: argparse.Namespace, effort: Effort) -> Matrix:
     """The cells that the options ask for. Leaves with one line when they ask for what there is not."""
-    servers = _listed("server", options.servers, SERVERS)
+    servers = _listed("server", options.servers or default_servers(options.model), SERVERS)
     servers = tuple(name for name in servers if name not in PEERS or not missing_environment(name))
     if not servers:
         raise SystemExit(f"{absent_peers(options)}")
@@ -148,6 +166,12 @@ def make_matrix(options: argparse.Namespace, effort: Effort) -> Matrix:
     if not (0 < rounds_n <= 20 and 1 <= seconds <= 60):
         raise SystemExit("--rounds may be 1 to 20 and --seconds 1 to 60: a run has an end")
     return Matrix(servers, cases, tuple(map(int, at_once)), rounds_n, seconds, WARM_S, pick_cpus()[1])
+
+
+def default_servers(model: str | None) -> str:
+    """All, but for the smallest model not the loop: what is around it is what is measured there."""
+    is_smallest = model in (None, SMALLEST)
+    return ",".join(name for name in SERVERS if not (is_smallest and name == LOOP))
 
 
 def minutes(matrix: Matrix, done: frozenset[Turn] = NO_TURNS) -> float:
@@ -163,7 +187,7 @@ def minutes(matrix: Matrix, done: frozenset[Turn] = NO_TURNS) -> float:
     )
 
 
-def make_section(plan: Plan, runs: list[Run], warnings: list[str]) -> str:
+def make_section(plan: Plan, runs: list[Run], warnings: list[str], shadow_ratios: Sequence[float]) -> str:
     """The part of RESULTS.md that tells of this run."""
     rounds_n = len({run.round_no for run in runs})
     heading = f"## {datetime.now(UTC):%Y-%m-%d}, {plan.model}" + (
@@ -172,12 +196,9 @@ def make_section(plan: Plan, runs: list[Run], warnings: list[str]) -> str:
     how = f"{rounds_n} round{'s' if rounds_n > 1 else ''}; medians, least and most. {render_footprint(runs)}"
     versions = [list_versions(), *sorted({version_of(run.server) for run in runs if run.server in PEERS})]
     facts = [f"{describe_machine()}.", f"{', '.join(versions)}.", how, *[f"**Warning:** {each}." for each in warnings]]
-    return "\n\n".join([heading, *facts, *filter(None, [aims(plan, runs)]), render(make_rows(runs))])
-
-
-def aims(plan: Plan, runs: list[Run]) -> str:
-    """What was aimed at, and reached or not; the aims are those of the smallest model."""
-    return render_targets(runs) if plan.model == next(iter(SHAPES)) else ""
+    return "\n\n".join(
+        [heading, *facts, *filter(None, [render_targets(runs, plan.model, shadow_ratios)]), render(make_rows(runs))]
+    )
 
 
 def absent_peers(options: argparse.Namespace) -> str:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.models import Workload
+from benchmarks.models import SHAPES, Workload
 from benchmarks.peer_servers import PEERS, launch
 
 FLOOR = "floor"
@@ -28,7 +28,8 @@ STRATEGIES: Mapping[str, dict[str, object]] = {  # by the name a server has in t
     "canary": {"strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%", "bake": "10m"}]}},
     "shadow": {"strategy": {"kind": "baseline"}, "shadow": [{"candidate": "new", "share": "100%"}]},
 }
-SERVERS = (FLOOR, *STRATEGIES, *PEERS)
+LOOP = "loop"  # no server: the model itself in a plain loop of batches, which is what its servers are compared to
+SERVERS = (FLOOR, LOOP, *STRATEGIES, *PEERS)
 ROOT = Path(__file__).parents[1]
 PORTS = {
     "metrics": re.compile(r"metrics http://[^\s:]+:(\d+)"),
@@ -65,13 +66,18 @@ class Running:
 
 
 @contextmanager
-def serve(name: str, station: Station) -> Iterator[Running]:
-    """Run the server called `name` until the block is left. Raises ServerFailed."""
+def serve(name: str, station: Station, document: Mapping[str, object] | None = None) -> Iterator[Running]:
+    """Run the server called `name` until the block is left; with a `document`, a gateway of that route. Raises
+    ServerFailed.
+    """
     if name in PEERS:
         with _serve_peer(name, station) as running:
             yield running
         return
-    commands = _floor_commands(station) if name == FLOOR else {"http": _gateway_command(name, station)}
+    if name == FLOOR:
+        commands = _floor_commands(station)
+    else:
+        commands = {"http": _gateway_command(name, station, document or route_document(name, station.workload))}
     started_at = time.monotonic()
     logs = {protocol: station.scratch / f"{name}-{protocol}.log" for protocol in commands}
     children: dict[str, subprocess.Popen[bytes]] = {}
@@ -88,7 +94,23 @@ def serve(name: str, station: Station) -> Iterator[Running]:
 
 def cases_of(name: str, cases: tuple[str, ...]) -> tuple[str, ...]:
     """Those of `cases` that a server speaks: the floor and the gateway all of them."""
+    if name == LOOP:  # it has one figure, which stands in the table of the first
+        return cases[:1]
     return tuple(case for case in cases if name not in PEERS or case in PEERS[name].cases)
+
+
+@contextmanager
+def serve_hanging(station: Station) -> Iterator[int]:
+    """A server that never answers an inference, on the same cores; its port."""
+    log = station.scratch / "hanging.log"
+    (given,), (_, wanted) = SHAPES[station.workload.name][0], next(iter(station.workload.expected.values())).shape
+    script = ROOT / "benchmarks" / "peers" / "hanging.py"
+    command = [sys.executable, str(script), station.workload.name, str(given), str(wanted)]
+    child = _start(command, log, station, {}, ROOT)
+    try:
+        yield _await_ports("hanging", {"http": child}, {"http": log}, wanted=("http",))["http"]
+    finally:
+        _stop({"http": child})
 
 
 @contextmanager
@@ -126,8 +148,13 @@ def read_ports(log: str) -> dict[str, int]:
 
 
 def write_config(folder: Path, strategy: str, workload: Workload) -> None:
-    """A config directory with one route under one strategy; the document differs from the others in nothing else."""
-    document = {
+    """A config directory with one route under one strategy."""
+    write_route(folder, route_document(strategy, workload))
+
+
+def route_document(strategy: str, workload: Workload) -> dict[str, object]:
+    """One route under one strategy; the document differs from the others in nothing else."""
+    return {
         "turnout": "v1",
         "route": workload.name,
         "arms": {
@@ -136,9 +163,12 @@ def write_config(folder: Path, strategy: str, workload: Workload) -> None:
         },
         **STRATEGIES[strategy],
     }
+
+
+def write_route(folder: Path, document: Mapping[str, object]) -> None:
     routes = folder / "routes"
     routes.mkdir(parents=True, exist_ok=True)
-    (routes / f"{workload.name}.yaml").write_text(json.dumps(document, indent=2))  # JSON is YAML, too
+    (routes / f"{document['route']}.yaml").write_text(json.dumps(document, indent=2))  # JSON is YAML, too
 
 
 def _floor_commands(station: Station) -> dict[str, list[str]]:
@@ -147,15 +177,15 @@ def _floor_commands(station: Station) -> dict[str, list[str]]:
     return {protocol: [sys.executable, script, protocol, model] for protocol in ("http", "grpc")}
 
 
-def _gateway_command(strategy: str, station: Station) -> list[str]:
-    config = station.scratch / f"{strategy}-config"
-    write_config(config, strategy, station.workload)
-    state = str(_state(strategy, station))
+def _gateway_command(name: str, station: Station, document: Mapping[str, object]) -> list[str]:
+    config = station.scratch / f"{name}-config"
+    write_route(config, document)
+    state = str(_state(name, station))
     return [sys.executable, "-m", "gateway", "serve", str(config), "--port", "0", "--state", state]
 
 
-def _state(strategy: str, station: Station) -> Path:
-    return station.scratch / f"{strategy}-state"
+def _state(name: str, station: Station) -> Path:
+    return station.scratch / f"{name}-state"
 
 
 def _start(
@@ -177,14 +207,17 @@ def _start(
 
 
 def _await_ports(
-    name: str, children: Mapping[str, subprocess.Popen[bytes]], logs: Mapping[str, Path]
+    name: str,
+    children: Mapping[str, subprocess.Popen[bytes]],
+    logs: Mapping[str, Path],
+    wanted: tuple[str, ...] = ("http", "grpc"),
 ) -> dict[str, int]:
     """Wait until all ports are told. Raises ServerFailed."""
     ends_at = time.monotonic() + START_LIMIT_S
     while time.monotonic() < ends_at:
         text = "\n".join(log.read_text(errors="replace") for log in logs.values())
         ports = read_ports(text)
-        if {"http", "grpc"} <= ports.keys():
+        if set(wanted) <= ports.keys():
             return ports
         if any(child.poll() is not None for child in children.values()):
             break

@@ -5,28 +5,43 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.rounds import Run
-from benchmarks.servers import FLOOR, STRATEGIES
+from benchmarks.servers import FLOOR, LOOP, STRATEGIES
 
 AT_ONCE = 64
 OURS = "none"  # the gateway without anything to decide
-MEMORY_MIB = 200.0
-START_S = 3.0
+SMALLEST = "tiny"
 
 Figure = Callable[[Run], float]
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """`ours` over `theirs` in one case; `least` where more is better, `most` where less is."""
+class Aim:
+    """Something to reach: `least` where more is better, `most` where less is. `how` says what measures it."""
 
     what: str
+    least: float | None = None
+    most: float | None = None
+    how: str = ""
+
+    @property
+    def wanted(self) -> str:
+        return f"≤ {self.most:g}" if self.least is None else f"≥ {self.least:g}"
+
+    def is_met(self, found: float) -> bool:
+        return (self.least is None or found >= self.least) and (self.most is None or found <= self.most)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """An aim that is `ours` over `theirs` in one case of one model."""
+
+    aim: Aim
     case: str
     at_once: int
     ours: str
     theirs: str
     figure: Figure
-    least: float | None = None
-    most: float | None = None
+    model: str = SMALLEST
 
 
 def _rate(run: Run) -> float:
@@ -37,29 +52,50 @@ def _p50(run: Run) -> float:
     return run.measured.p50_ms
 
 
+def _rate_beside(theirs: str, what: str, least: float) -> Ratio:
+    return Ratio(Aim(f"HTTP JSON, requests/s beside {what}", least), "json", AT_ONCE, OURS, theirs, _rate)
+
+
+def _rate_with(strategy: str, what: str, least: float) -> Ratio:
+    return Ratio(Aim(f"{what}, requests/s beside no strategy", least), "json", AT_ONCE, strategy, OURS, _rate)
+
+
 RATIOS = (
-    Ratio("HTTP JSON, requests/s beside the floor", "json", AT_ONCE, OURS, FLOOR, _rate, least=0.60),
-    Ratio("HTTP JSON, requests/s beside MLServer", "json", AT_ONCE, OURS, "mlserver", _rate, least=6),
-    Ratio("HTTP JSON, requests/s beside KServe", "json", AT_ONCE, OURS, "kserve", _rate, least=10),
-    Ratio("HTTP JSON, requests/s beside BentoML", "json", AT_ONCE, OURS, "bentoml", _rate, least=10),
-    Ratio("HTTP JSON, p50 of a lone caller beside the floor", "json", 1, OURS, FLOOR, _p50, most=1.2),
-    Ratio("gRPC, requests/s beside MLServer", "grpc", AT_ONCE, OURS, "mlserver", _rate, least=1.5),
-    Ratio("A/B, requests/s beside no strategy", "json", AT_ONCE, "ab", OURS, _rate, least=0.95),
-    Ratio("canary, requests/s beside no strategy", "json", AT_ONCE, "canary", OURS, _rate, least=0.95),
-    Ratio("shadow of every request, requests/s beside none", "json", AT_ONCE, "shadow", OURS, _rate, least=0.6),
+    _rate_beside(FLOOR, "the floor", 0.60),
+    _rate_beside("mlserver", "MLServer", 6),
+    _rate_beside("kserve", "KServe", 10),
+    _rate_beside("bentoml", "BentoML", 10),
+    Ratio(Aim("HTTP JSON, p50 of a lone caller beside the floor", most=1.2), "json", 1, OURS, FLOOR, _p50),
+    Ratio(Aim("gRPC, requests/s beside MLServer", 1.5), "grpc", AT_ONCE, OURS, "mlserver", _rate),
+    _rate_with("ab", "A/B", 0.95),
+    _rate_with("canary", "canary", 0.95),
+    _rate_with("shadow", "shadow of every request", 0.6),
+    Ratio(
+        Aim("medium, rows/s beside a plain loop of batches", 0.9, how="run.py --model medium"),
+        *("json", AT_ONCE, OURS, LOOP, _rate, "medium"),
+    ),
 )
+SHADOW_AIM = Aim("shadow of every request at half load, p99 beside none", most=1.1, how="run.py --shadow, or shadow.py")
+MEMORY_AIM = Aim("memory with the models, MiB", most=200)
+START_AIM = Aim("from command to ready, s", most=3)
 HEAD = "| aim | wanted | measured (least..most) | |\n|:--|:--|:--|:--|"
 
+Figures = tuple[Aim, Sequence[float]]  # one for each round, in order; none where it was not measured
 
-def render_targets(runs: Sequence[Run]) -> str:
-    """A table of the aims that these runs can tell of; "" if they tell of none."""
-    lines = [line for ratio in RATIOS if (line := _line(ratio, runs))]
-    ours = [run for run in runs if run.server in STRATEGIES]
-    if ours:
-        memory, start = max(run.memory_mib for run in ours), median(run.start_s for run in ours)
-        lines.append(_row("memory with the models, MiB", f"≤ {MEMORY_MIB:.0f}", f"{memory:.0f}", memory <= MEMORY_MIB))
-        lines.append(_row("from command to ready, s", f"≤ {START_S:.0f}", f"{start:.1f}", start <= START_S))
-    return "\n".join([HEAD, *lines]) if lines else ""
+
+def render_targets(runs: Sequence[Run], model: str, shadow_ratios: Sequence[float] = ()) -> str:
+    """A table of all aims, with what runs of `model` tell of them; "" if they tell of none."""
+    found: list[Figures] = [(each.aim, measured(each, runs) if each.model == model else ()) for each in RATIOS]
+    found.append((SHADOW_AIM, shadow_ratios))
+    ours = [run for run in runs if run.server in STRATEGIES and model == SMALLEST]
+    found.append((MEMORY_AIM, [max(run.memory_mib for run in ours)] if ours else ()))
+    found.append((START_AIM, [median(run.start_s for run in ours)] if ours else ()))
+    return render_figures(found) if any(figures for _, figures in found) else ""
+
+
+def render_figures(found: Sequence[Figures]) -> str:
+    """A table of aims, each with its figures."""
+    return "\n".join([HEAD, *[_line(aim, figures) for aim, figures in found]])
 
 
 def measured(ratio: Ratio, runs: Sequence[Run]) -> list[float]:
@@ -72,18 +108,10 @@ def measured(ratio: Ratio, runs: Sequence[Run]) -> list[float]:
     return sorted(ours[number] / theirs[number] for number in ours.keys() & theirs.keys())
 
 
-def _line(ratio: Ratio, runs: Sequence[Run]) -> str:
-    found = measured(ratio, runs)
-    if not found:
-        return ""
-    middle = median(found)
-    if ratio.least is not None:
-        wanted, is_met = f"≥ {ratio.least:g}", middle >= ratio.least
-    else:
-        assert ratio.most is not None
-        wanted, is_met = f"≤ {ratio.most:g}", middle <= ratio.most
-    return _row(ratio.what, wanted, f"{middle:.2f} ({found[0]:.2f}..{found[-1]:.2f})", is_met)
-
-
-def _row(what: str, wanted: str, found: str, is_met: bool) -> str:
-    return f"| {what} | {wanted} | {found} | {'met' if is_met else '**missed**'} |"
+def _line(aim: Aim, figures: Sequence[float]) -> str:
+    if not figures:
+        return f"| {aim.what} | {aim.wanted} | not measured{f' ({aim.how})' if aim.how else ''} | |"
+    middle = median(figures)
+    shown = f"{middle:.0f}" if middle >= 100 else f"{middle:.2f}"
+    spread = f" ({figures[0]:.2f}..{figures[-1]:.2f})" if len(figures) > 1 else ""
+    return f"| {aim.what} | {aim.wanted} | {shown}{spread} | {'met' if aim.is_met(middle) else '**missed**'} |"

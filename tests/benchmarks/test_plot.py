@@ -2,10 +2,13 @@
 
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks.plot import LEFT, draw
+from benchmarks.plot import LEFT, draw, ticks
 from benchmarks.report import make_rows
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -22,6 +25,24 @@ def test_bars_are_drawn_from_zero_and_to_scale(run_of):
     widths = [float(bar.get("width")) for bar in bars]
     assert [1.0, 0.5, 0.1] == pytest.approx([width / widths[0] for width in widths], abs=1e-3)
     assert {str(LEFT)} == {bar.get("x") for bar in bars}
+
+
+def test_the_axis_has_round_numbers_where_they_belong(run_of):
+    """Whoever wants to know how long a bar is reads it off below."""
+    found = [text for text in picture(run_of).findall(f"{SVG}text") if text.get("class") == "tick soft"]
+    assert ["0", "200", "400", "600", "800", "1,000"] == [text.text for text in found]
+    bar = next(bar for bar in picture(run_of).findall(f"{SVG}rect"))
+    assert float(found[-1].get("x")) - LEFT == pytest.approx(float(bar.get("width")), abs=0.11)  # its median is 1,000
+
+
+@given(st.floats(1, 1e7))
+def test_ticks_are_few_enough_to_be_read(most):
+    """They begin at zero, end below the largest figure, and are whole and even."""
+    values = ticks(most)
+    assert (0, True) == (values[0], values[-1] <= most)
+    assert len(values) <= 11
+    assert len(values) >= 2
+    assert 1 == len({b - a for a, b in pairwise(values)})
 
 
 def test_a_whisker_spans_the_rounds(run_of):

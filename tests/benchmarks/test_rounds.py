@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from benchmarks import rounds
+from benchmarks.batching import Pace
 from benchmarks.rounds import Audience, Matrix
 from benchmarks.servers import ServerFailed
 
@@ -47,3 +48,12 @@ def test_what_was_done_is_not_done_again(measured):
     """A run that goes on takes up where it was stopped."""
     servers, _ = measured("floor", "none", done=frozenset({(0, "floor"), (0, "none"), (1, "none")}))
     assert ["floor", "floor", "none"] == sorted(servers)
+
+
+def test_the_loop_is_one_row_of_the_first_table(monkeypatch):
+    """It has no protocol, so it is measured once a round, with as many rows as a full batch has."""
+    monkeypatch.setattr(rounds, "measure_loop", lambda *_: Pace(3000.0, 300.0, 64))
+    matrix = Matrix(("loop",), ("json", "grpc"), (1, 64), 2, 2, 1, 0)
+    runs = list(rounds.measure(matrix, None, Audience(lambda _: None, lambda *_: None)))
+    assert [("json", 64, 0), ("json", 64, 1)] == [(run.case, run.at_once, run.round_no) for run in runs]
+    assert (6000, 3000.0, 300) == (runs[0].measured.requests_n, runs[0].measured.per_second, round(runs[0].cpu_us))

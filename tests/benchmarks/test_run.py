@@ -33,6 +33,7 @@ def test_every_server_is_measured_by_default(matrix_of):
     installed = [name for name in PEERS if not missing_environment(name)]
     assert ("floor", "none", "ab", "canary", "shadow", *installed) == matrix.servers
     assert (("json", "binary", "grpc"), (1, 64)) == (matrix.cases, matrix.at_once)
+    assert "loop" in matrix_of("--model", "medium").servers
     full = matrix_of("--full")
     assert (matrix.servers, matrix.cases, (1, 16, 64)) == (full.servers, full.cases, full.at_once)
     assert (True, True) == (full.rounds_n > matrix.rounds_n, full.seconds > matrix.seconds)
