@@ -55,7 +55,7 @@ _RAY = Peer(
     ".venv-ray-serve",
     ("python", str(SCRIPTS / "rayserve.py")),
     distribution="ray",
-    starts_in_s=25.0,
+    starts_in_s=15.0,
     settings=RAY_QUIET,
 )
 
@@ -71,7 +71,7 @@ PEERS: Mapping[str, Peer] = {  # by the name a server has in tables
     "litserve+batching": Peer(".venv-litserve", ("python", str(SCRIPTS / "litserve_server.py")), is_batched=True),
     "rayserve": _RAY,
     "rayserve+batching": replace(_RAY, is_batched=True),
-    "rayserve+haproxy": replace(_RAY, settings=RAY_QUIET | RAY_FAST),
+    "rayserve+haproxy": replace(_RAY, starts_in_s=25.0, settings=RAY_QUIET | RAY_FAST),
 }
 
 
@@ -125,6 +125,8 @@ def launch(name: str, workload: Workload, scratch: Path) -> Launch:
         "BENTOML_HOME": str(folder / "bentoml"),
         "MLFLOW_TRACKING_URI": "",
         "RAY_FOLDER": str(ray_folder),
+        "RAY_AUTH_MODE": "token",  # it listens on all interfaces
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else it writes one into the home folder
     }
     return Launch(command, environment, folder, ports, (folder, ray_folder))
 

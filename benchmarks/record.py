@@ -1,6 +1,7 @@
 """What a run has measured so far, on disk: a run that is stopped loses the turn it was in and nothing else.
 
-One file for each run, `.turnout/bench/runs-*.jsonl`: a line that says what was to be measured, then one for each cell.
+One file for each run, `.turnout/bench/runs-*.jsonl`: a line that says what was to be measured, then one for each cell
+and each warning.
 """
 
 import json
@@ -13,6 +14,8 @@ from typing import Any
 from benchmarks.load import Measured
 from benchmarks.readings import Reading
 from benchmarks.rounds import Matrix, Run, Turn, cells_of
+
+WARNING = "warning"
 
 
 class NothingToResume(Exception):
@@ -30,30 +33,48 @@ class Plan:
 
 
 class Record:
-    """A run's file, and the runs in it that belong to whole turns."""
+    """A run's file, the cells in it that belong to whole turns, and what speaks against their figures."""
 
-    def __init__(self, path: Path, plan: Plan, runs: Iterable[Run] = ()) -> None:
+    def __init__(self, path: Path, plan: Plan, runs: Iterable[Run] = (), warnings: Iterable[str] = ()) -> None:
         self.path = path
         self.plan = plan
         self.runs = list(runs)
+        self.warnings = list(warnings)
 
     def keep(self, run: Run) -> None:
         """Add a cell, on disk before anything else happens."""
         self.runs.append(run)
-        with self.path.open("a") as lines:
-            lines.write(json.dumps(asdict(run)) + "\n")
+        self._append(asdict(run))
+
+    def warn(self, warning: str) -> None:
+        """Add a warning, which a run that goes on will repeat."""
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+            self._append({WARNING: warning})
 
     def turns(self) -> frozenset[Turn]:
         """Rounds of servers of which every cell is here."""
         return frozenset(_whole_turns(self.plan.matrix, self.runs))
+
+    def rewrite(self) -> None:
+        """Have on disk what is here and nothing else."""
+        all_of_it = [asdict(self.plan), *[{WARNING: each} for each in self.warnings], *map(asdict, self.runs)]
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text("".join(json.dumps(each) + "\n" for each in all_of_it))
+        fresh.replace(self.path)
+
+    def _append(self, written: dict[str, Any]) -> None:
+        with self.path.open("a") as lines:
+            lines.write(json.dumps(written) + "\n")
 
 
 def begin(folder: Path, plan: Plan) -> Record:
     """A record with nothing in it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"runs-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.jsonl"
-    path.write_text(json.dumps(asdict(plan)) + "\n")
-    return Record(path, plan)
+    record = Record(path, plan)
+    record.rewrite()
+    return record
 
 
 def resume(folder: Path) -> Record:
@@ -65,17 +86,18 @@ def resume(folder: Path) -> Record:
     head, *lines = lines or [""]
     try:
         plan = _plan(json.loads(head))
-        runs = {(run.server, run.case, run.at_once, run.round_no): run for run in map(_run, map(json.loads, lines))}
+        written = [json.loads(line) for line in lines]
+        warnings = [each[WARNING] for each in written if WARNING in each]
+        found = [_run(each) for each in written if WARNING not in each]
+        runs = {(run.server, run.case, run.at_once, run.round_no): run for run in found}
     except (ValueError, KeyError, TypeError) as error:  # written by another version
         raise NothingToResume(f"{path} cannot be gone on with: {type(error).__name__}: {error}") from None
     matrix = plan.matrix
     whole = _whole_turns(matrix, runs.values())
     if len(whole) == matrix.rounds_n * len(matrix.servers):
         raise NothingToResume(f"the newest run, {path.name}, was measured to its end")
-    record = Record(path, plan, [run for run in runs.values() if (run.round_no, run.server) in whole])
-    fresh = path.with_suffix(".new")
-    fresh.write_text("".join(json.dumps(asdict(each)) + "\n" for each in (plan, *record.runs)))
-    fresh.replace(path)
+    record = Record(path, plan, [run for run in runs.values() if (run.round_no, run.server) in whole], warnings)
+    record.rewrite()
     return record
 
 

@@ -62,15 +62,17 @@ def main() -> int:
     if missing := missing_packages(plan.matrix.cases):
         tell(f"the load generators are not installed; cure: apt-get install {' '.join(missing)}")
         return UNMEASURED
-    warnings = [each for each in (busy_warning(), one_core_warning(), absent_peers(options), other_code(plan)) if each]
-    for warning in warnings:
+    absent = "" if options.resume else absent_peers(options)
+    for warning in filter(None, [busy_warning(), one_core_warning(), absent, other_code(plan)]):
+        record.warn(warning)
+    for warning in record.warnings:
         tell(f"warning: {warning}")
     tell(f"about {minutes(plan.matrix, record.turns()):.0f} minutes; what was measured is kept in {record.path}")
     end_in_order()
-    failure, status = measure_into(record, warnings)
+    failure, status = measure_into(record)
     shadow_ratios = compare_shadows() if options.shadow and not failure else []
     if record.runs:
-        section = make_section(plan, record.runs, warnings, shadow_ratios)
+        section = make_section(record, shadow_ratios)
         print(section)
         if options.write and not failure:
             RESULTS.write_text(insert_section(RESULTS.read_text(), section))
@@ -81,11 +83,11 @@ def main() -> int:
     return status
 
 
-def measure_into(record: Record, warnings: list[str]) -> tuple[str, int]:
+def measure_into(record: Record) -> tuple[str, int]:
     """Measure what is not there yet. What ended it before its end, "" if nothing did, and the exit status."""
 
     def give_up(server: str, why: str) -> None:
-        warnings.append(f"{server} was not measured to the end: {why.splitlines()[0]}")
+        record.warn(f"{server} was not measured to the end: {why.splitlines()[0]}")
         tell(f"  given up: {why}")
 
     matrix, found_n, cores = record.plan.matrix, len(record.runs), os.sched_getaffinity(0)
@@ -187,15 +189,21 @@ def minutes(matrix: Matrix, done: frozenset[Turn] = NO_TURNS) -> float:
     )
 
 
-def make_section(plan: Plan, runs: list[Run], warnings: list[str], shadow_ratios: Sequence[float]) -> str:
+def make_section(record: Record, shadow_ratios: Sequence[float]) -> str:
     """The part of RESULTS.md that tells of this run."""
+    plan, runs = record.plan, record.runs
     rounds_n = len({run.round_no for run in runs})
     heading = f"## {datetime.now(UTC):%Y-%m-%d}, {plan.model}" + (
         "" if plan.effort == "default" else f", {plan.effort}"
     )
     how = f"{rounds_n} round{'s' if rounds_n > 1 else ''}; medians, least and most. {render_footprint(runs)}"
     versions = [list_versions(), *sorted({version_of(run.server) for run in runs if run.server in PEERS})]
-    facts = [f"{describe_machine()}.", f"{', '.join(versions)}.", how, *[f"**Warning:** {each}." for each in warnings]]
+    facts = [
+        f"{describe_machine()}.",
+        f"{', '.join(versions)}.",
+        how,
+        *[f"**Warning:** {each}." for each in record.warnings],
+    ]
     return "\n\n".join(
         [heading, *facts, *filter(None, [render_targets(runs, plan.model, shadow_ratios)]), render(make_rows(runs))]
     )

@@ -56,3 +56,12 @@ def test_there_may_be_nothing_to_go_on_with(tmp_path, run_of):
     begin(tmp_path, PLAN).path.write_text('{"server": "floor"}\n')
     with pytest.raises(NothingToResume, match="cannot be gone on with"):
         resume(tmp_path)
+
+
+def test_what_speaks_against_the_figures_is_kept_with_them(tmp_path, run_of):
+    """A machine that was busy in the first half was busy for good."""
+    record = begin(tmp_path, PLAN)
+    record.warn("the machine is busy")
+    record.keep(run_of("floor", 100.0))
+    record.warn("the machine is busy")
+    assert (["the machine is busy"], 1) == (resume(tmp_path).warnings, len(resume(tmp_path).runs))

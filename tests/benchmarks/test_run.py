@@ -99,7 +99,7 @@ def test_a_run_that_is_stopped_keeps_what_it_measured(monkeypatch, tmp_path, run
     record = begin(tmp_path, Plan("tiny", "default", "turnout 0", matrix))
     monkeypatch.setattr(run, "measure", measure)
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None)
-    failure, status = run.measure_into(record, [])
+    failure, status = run.measure_into(record)
     assert (130, True) == (status, "--resume" in failure)
     assert frozenset({(0, "floor")}) == resume(tmp_path).turns()
 
