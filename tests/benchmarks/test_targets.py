@@ -16,8 +16,9 @@ def test_a_ratio_is_taken_within_each_round(run_of):
 
 def test_an_aim_is_met_or_missed(run_of):
     """Nobody has to do sums to learn whether it was reached."""
-    met = line(render_targets([run_of("floor", 1000.0), run_of("none", 600.0)], "tiny"), "requests/s beside the floor")
-    missed = line(render_targets([run_of("floor", 1000.0), run_of("none", 590.0)], "tiny"), "requests/s beside the floor")
+    floor, what = run_of("floor", 1000.0), "requests/s beside the floor"
+    met = line(render_targets([floor, run_of("none", 600.0)], "tiny"), what)
+    missed = line(render_targets([floor, run_of("none", 590.0)], "tiny"), what)
     assert ("| met |" in met, "| **missed** |" in missed) == (True, True)
     assert "≥ 0.6 | 0.59 |" in missed
 
