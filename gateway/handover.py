@@ -37,6 +37,8 @@ class Launch(Struct, frozen=True):
     drain_s: float = 30.0
     override_token: bytes = b""
     tls: "TlsFiles | None" = None
+    admin_host: str = "127.0.0.1"
+    admin_names: tuple[str, ...] = ()
     workers_n: int = 1
 
 

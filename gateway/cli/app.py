@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import assign, audit, bench, diff, models, review, schema, serve, state, token, validate
+from gateway.cli import assign, audit, bench, diff, look, models, operate, review, schema, serve, state, token, validate
 
 app = typer.Typer(
     name="turnout",
@@ -17,6 +17,15 @@ app.command("serve")(serve.serve)
 app.command("validate")(validate.validate)
 app.command("diff")(diff.diff)
 app.command("review")(review.review)
+app.command("apply")(operate.apply)
+app.command("undo")(operate.undo)
+for verb, text in operate.MOVES.items():
+    app.command(verb)(operate.move(verb, text))
+app.command("freeze")(operate.freeze)
+app.command("status")(look.status)
+app.command("describe")(look.describe)
+app.command("history")(look.history)
+app.command("get")(look.get)
 app.command("assign")(assign.assign)
 app.command("bench")(bench.bench)
 app.command("schema")(schema.schema)

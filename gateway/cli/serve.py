@@ -36,7 +36,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="HTTP; gRPC and metrics take the next two. 0: free ones.")
+        int | None, typer.Option(min=0, max=65535, help="HTTP; gRPC, metrics and admin take the next. 0: free ones.")
     ] = None,
     workers: Annotated[
         int | None,
@@ -57,7 +57,7 @@ def serve(
     listen = _listen(settings.listen, host, port)
     settings = replace(settings, listen=listen, state=str(state or settings.state), workers=workers or settings.workers)
     launch = _launch(settings, offer.folder or Path.cwd(), events)
-    ports = Ports(listen.http, listen.grpc, listen.metrics)
+    ports = Ports(listen.http, listen.grpc, listen.metrics, listen.admin)
     if offer.folder:
         _run(launch, ports, _shelf(Path(settings.state)), offer, is_watching=watch or settings.watch)
         return
@@ -85,6 +85,8 @@ def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
         override_token=_token(settings, root),
         tls=check_certificates(settings.tls, root),
         workers_n=settings.workers,
+        admin_host=settings.listen.admin_host,
+        admin_names=settings.listen.admin_names,
     )
 
 
@@ -92,6 +94,7 @@ def _run(launch: "Launch", ports: "Ports", shelf: "Shelf", offer: "Offer", *, is
     """Serve until told to stop; a start that fails is one line and an exit status."""
     import asyncio
 
+    from gateway.admin.server import AdminRefused
     from gateway.control.boot import BootRefused
     from gateway.control.process import StartFailed, control
     from gateway.frontends.binding import PortInUse
@@ -103,7 +106,7 @@ def _run(launch: "Launch", ports: "Ports", shelf: "Shelf", offer: "Offer", *, is
             status = asyncio.run(control(launch, ports, shelf, offer, is_watching=is_watching))
     except PortInUse as error:
         fail(str(error))
-    except (StartFailed, BootRefused, ChangeRefused, StateError, OSError, ValueError) as error:
+    except (StartFailed, BootRefused, AdminRefused, ChangeRefused, StateError, OSError, ValueError) as error:
         fail(f"cannot start: {error}")
     if status:
         raise typer.Exit(status)
@@ -147,9 +150,9 @@ def _listen(written: ListenDoc, host: str | None, port: int | None) -> ListenDoc
     listen = written if host is None else replace(written, host=host)
     if port is None:
         return listen
-    if port > 65533:
-        fail(f"--port {port} leaves no room for gRPC and metrics; the highest is 65533")
-    return replace(listen, http=port, grpc=port and port + 1, metrics=port and port + 2)
+    if port > 65532:
+        fail(f"--port {port} leaves no room for gRPC, metrics and admin; the highest is 65532")
+    return replace(listen, http=port, grpc=port and port + 1, metrics=port and port + 2, admin=port and port + 3)
 
 
 def _token(settings: SettingsDoc, root: Path) -> bytes:

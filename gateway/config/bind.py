@@ -149,15 +149,17 @@ class _Opening:
     async def _open(self, compiled: CompiledArm) -> BoundArm:
         arm, endpoint, background = compiled.arm, None, None
         try:
-            endpoint = await self._lease.open(compiled.runner, compiled.model, compiled.digest)
+            endpoint, is_fresh = await self._lease.open(compiled.runner, compiled.model, compiled.digest)
             if compiled.is_shadowed:
                 asked = replace(compiled.model, background=True)
-                background = await self._lease.open(compiled.runner, asked, compiled.digest)
+                background, _ = await self._lease.open(compiled.runner, asked, compiled.digest)
         except LoadRefused as refused:
             if endpoint:
                 await self._lease.drop(endpoint)
             return self._refuse(arm, str(refused))
         known = endpoint.description
+        if not is_fresh:  # it has been told of
+            return BoundArm(arm, endpoint, background)
         kind, message = ("arm_degraded", known.degraded) if known.degraded else ("arm_loaded", "")
         self._tell(kind, arm, message, known)
         return BoundArm(arm, endpoint, background)

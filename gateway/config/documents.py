@@ -137,6 +137,9 @@ class ListenDoc:
     http: Annotated[int, Field(ge=0, le=65535)] = 8000
     grpc: Annotated[int, Field(ge=0, le=65535)] = 8001
     metrics: Annotated[int, Field(ge=0, le=65535)] = 8002
+    admin: Annotated[int, Field(ge=0, le=65535)] = 8003
+    admin_host: Text = "127.0.0.1"  # any other takes `tls` and a token
+    admin_names: tuple[Text, ...] = ()  # by which it may be asked, beside its address and localhost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

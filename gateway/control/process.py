@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from gateway.admin.server import GRACE_S, open_admin
 from gateway.config.compiled import CompiledRoute
 from gateway.control.boot import Offer, boot
 from gateway.control.crew import Crew, StartFailed
@@ -42,13 +43,14 @@ class Ports(Struct, frozen=True):
     http: int
     grpc: int
     metrics: int
+    admin: int
 
 
 async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, is_watching: bool = False) -> int:
     """Run a gateway until SIGTERM or SIGINT; returns its exit status. A second signal ends it at once.
 
-    `launch` says how to serve, the state or the offer what. Raises PortInUse, StartFailed, BootRefused, ConfigRefused,
-    ChangeRefused, StateError, OSError, or ValueError for a state directory that cannot be used.
+    `launch` says how to serve, the state or the offer what. Raises PortInUse, StartFailed, BootRefused, AdminRefused,
+    ConfigRefused, ChangeRefused, StateError, OSError, or ValueError for a state directory that cannot be used.
     """
     doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
     try:
@@ -61,24 +63,20 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         launch.workers_n, lambda slot: start_worker(slot, fleet.launch, doors), doors.renew, log.offer, fleet.join
     )
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
-    me = f"{identity.host}:{doors.http_port}"
-    vigil = Vigil(publisher, shelf, offer, me, is_watching=is_watching and offer.folder is not None)
-    scrape = Scrape(crew, log.counts)
-    scraped = AsgiServer(metrics_app(scrape.gather), launch.host, ports.metrics, "metrics")
+    vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
     stopped = _stop_signal(crew)
     try:
-        await scraped.start()
-        await boot(publisher, shelf, offer, me)
-        _warn(publisher.meaning.routes.values())
-        served = await _unless(stopped, crew.start())
-        if served is None:
-            return 0
-        fleet.lead(crew)
-        _announce(served, launch, doors, scraped.port)
-        async with _beside(scrape.pulse(), vigil.keep()) as beside:
-            if offer.folder is not None:
-                _on_hangup(stopped, lambda: beside.create_task(vigil.take(Cause.SIGNAL)))
-            await stopped.wait()
+        async with _scraping(crew, log, launch.host, ports.metrics) as metrics_port:
+            await boot(publisher, shelf, offer, vigil.me)
+            _warn(publisher.meaning.routes.values())
+            starting = asyncio.ensure_future(crew.start())
+            async with _admin(publisher, shelf, launch, ports.admin, identity.code_version) as admin_port:
+                served = await _unless(stopped, starting)
+                if served is None:
+                    return 0
+                fleet.lead(crew)
+                _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin_port))
+                await _until(stopped, vigil)
         LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
         doors.close()
         fleet.close()
@@ -87,9 +85,38 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
     finally:
         doors.close()
         crew.kill()
-        await scraped.stop(SCRAPE_GRACE_S)
         await asyncio.to_thread(shelf.close)
         await asyncio.to_thread(log.close)
+
+
+@asynccontextmanager
+async def _scraping(crew: Crew, log: EventLog, host: str, port: int) -> AsyncIterator[int]:
+    """The port on which metrics can be asked for, as long as the block lasts."""
+    scrape = Scrape(crew, log.counts)
+    server = AsgiServer(metrics_app(scrape.gather), host, port, "metrics")
+    await server.start()
+    try:
+        async with _beside(scrape.pulse()):
+            yield server.port
+    finally:
+        await server.stop(SCRAPE_GRACE_S)
+
+
+@asynccontextmanager
+async def _admin(publisher: Publisher, shelf: Shelf, launch: Launch, port: int, version: str) -> AsyncIterator[int]:
+    """The port of the operator's side, as long as the block lasts."""
+    server = await open_admin(publisher, shelf, launch, port, version)
+    try:
+        yield server.port
+    finally:
+        await server.stop(GRACE_S)
+
+
+async def _until(stopped: asyncio.Event, vigil: Vigil) -> None:
+    async with _beside(vigil.keep()) as beside:
+        if vigil.has_directory:
+            _on_hangup(stopped, lambda: beside.create_task(vigil.take(Cause.SIGNAL)))
+        await stopped.wait()
 
 
 class _Beside:
@@ -132,6 +159,7 @@ def _warn(routes: Iterable[CompiledRoute]) -> None:
 
 
 def _tell(log: EventLog, kind: str, message: str, revision: int) -> None:
+    LOG.log(logging.INFO if kind == "revision_published" else logging.WARNING, "%s: %s", kind, message)
     log.offer(LifeEvent(time(), kind, "", "", message, revision))
 
 
@@ -167,14 +195,16 @@ async def _unless(stopped: asyncio.Event, starting: Awaitable[Ready]) -> Ready |
     return None
 
 
-def _announce(served: Ready, launch: Launch, doors: Doors, metrics_port: int) -> None:
+def _announce(served: Ready, launch: Launch, ports: tuple[int, int, int, int]) -> None:
     host, secure = launch.host, "s" if launch.tls else ""
+    http, grpc, metrics, admin = ports
     LOG.info(
-        "serving %s at http%s://%s:%d, grpc%s://%s:%d, metrics http://%s:%d/metrics%s",
+        "serving %s at http%s://%s:%d, grpc%s://%s:%d, metrics http://%s:%d/metrics, admin http%s://%s:%d%s",
         ", ".join(served.served) or "nothing",
-        *(secure, host, doors.http_port),
-        *(secure, host, doors.grpc_port),
-        *(host, metrics_port),
+        *(secure, host, http),
+        *(secure, host, grpc),
+        *(host, metrics),
+        *(secure, launch.admin_host, admin),
         f", {launch.workers_n} workers" if launch.workers_n > 1 else "",
     )
     for name, reason in served.quarantined.items():

@@ -28,13 +28,18 @@ class Vigil:
         self._publisher = publisher
         self._shelf = shelf
         self._offer = offer
-        self._me = me
-        self._is_watching = is_watching
+        self.me = me
+        self._is_watching = is_watching and self.has_directory
         self._seen: Mapping[str, str] = offer.documents
         self._taken: Mapping[str, str] = offer.documents
         self._beaten_at = 0.0
         self._told = (-1, "")  # what the latest heartbeat said
         self._trouble = ""
+
+    @property
+    def has_directory(self) -> bool:
+        """Whether there is one to read again."""
+        return self._offer.folder is not None
 
     async def keep(self) -> None:
         """Until cancelled. The store may go away and come back: what is served stays."""
@@ -53,9 +58,7 @@ class Vigil:
     async def take(self, cause: Cause) -> None:
         """Publish what is in the directory, whatever was there before."""
         folder = self._offer.folder
-        if folder is None:
-            LOG.warning("there is no directory to read again: this gateway was started with model files")
-            return
+        assert folder is not None
         try:
             documents = await asyncio.to_thread(read_directory, folder)
             self._taken = documents
@@ -66,7 +69,7 @@ class Vigil:
     async def leave(self) -> None:
         """Tell the others that this gateway ends."""
         try:
-            await asyncio.to_thread(lambda: self._shelf.members().leave(self._me))
+            await asyncio.to_thread(lambda: self._shelf.members().leave(self.me))
         except StateError as error:
             LOG.warning("the others cannot be told that this gateway ends: %s", error)
 
@@ -112,7 +115,7 @@ class Vigil:
     async def _beat(self) -> None:
         now = self._publisher.now()
         if now - self._beaten_at >= BEAT_S or self._is_news():
-            beat = Member(self._me, self._publisher.meaning.number, self._publisher.trouble, now)
+            beat = Member(self.me, self._publisher.meaning.number, self._publisher.trouble, now)
             await asyncio.to_thread(lambda: self._shelf.members().beat(beat))
             self._beaten_at, self._told = now, (beat.revision, beat.trouble)
 

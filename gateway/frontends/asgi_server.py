@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -16,8 +17,9 @@ AsgiApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message
 class AsgiServer:
     """Listens from `start` to `stop`, without signal handlers of its own."""
 
-    def __init__(self, app: AsgiApp, host: str, port: int, what: str) -> None:
+    def __init__(self, app: AsgiApp, host: str, port: int, what: str, tls: ssl.SSLContext | None = None) -> None:
         """`port` 0 takes any that is free; `what` is named when the port cannot be had."""
+        self._tls = tls
         self._host = host
         self._wanted = port
         self._what = what
@@ -32,6 +34,7 @@ class AsgiServer:
         self.port = self._socket.getsockname()[1]
         server = self._server
         server.config.load()
+        server.config.ssl = self._tls
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[self._socket])
         self._ticking = asyncio.create_task(server.main_loop())

@@ -49,14 +49,31 @@ class Expire(Struct, frozen=True):
 Change = Apply | Undo | Operate | Freeze | Expire
 
 
+ANY = -1  # in the place of a revision's number
+
+
 class Request(Struct, frozen=True):
-    """A change that somebody asks for. `expects` is the revision it was made for, -1 for whichever is live."""
+    """A change that somebody asks for. `expects` is the revision that it was made for."""
 
     change: Change
     author: str
     cause: Cause
     reason: str = ""
-    expects: int = -1
+    expects: int = ANY
+
+
+def story(request: Request) -> str:
+    """What was asked for and why, for the history. Of documents the difference tells more than words could."""
+    match request.change:
+        case Operate(route, verb):
+            what = f"{verb} {route}"
+        case Undo(to_revision) if to_revision:
+            what = f"back to revision {to_revision}"
+        case Freeze(reason):
+            what = "freeze" if reason else "lift the freeze"
+        case _:
+            what = ""
+    return ": ".join(filter(None, (what, request.reason)))
 
 
 class ChangeRefused(Exception):

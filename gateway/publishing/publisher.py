@@ -16,7 +16,7 @@ from msgspec import Struct
 from gateway.config.contents import Contents
 from gateway.config.diff import RouteDiff
 from gateway.config.problems import ConfigRefused
-from gateway.publishing.change import Apply, Change, ChangeRefused, Request, Undo
+from gateway.publishing.change import ANY, Apply, Change, ChangeRefused, Request, Undo, story
 from gateway.publishing.prepare import Meaning, Prepared, meaning_of, nothing_yet, prepare
 from gateway.state.audit import REFUSED, Deed
 from gateway.state.errors import PublishConflict, StateError, UnknownRevision
@@ -24,6 +24,7 @@ from gateway.state.revision import NO_REVISION, Proposal, Revision
 from gateway.state.shelf import Shelf
 
 LOG = logging.getLogger("turnout.publish")
+AGAIN_S = 10.0  # before a revision that could not be served is tried again: a file may have arrived
 
 
 class Fleet(Protocol):
@@ -40,19 +41,6 @@ class Fleet(Protocol):
     async def swap(self, meaning: Meaning) -> None:
         """Serve it. Returns when requests are routed by it."""
         ...
-
-
-class NoFleet:
-    """Nobody serves here: whoever does follows the store."""
-
-    async def warm(self, _meaning: Meaning) -> Mapping[str, str]:
-        return {}
-
-    def discard(self, _number: int) -> None:
-        return
-
-    async def swap(self, _meaning: Meaning) -> None:
-        return
 
 
 class Published(Struct, frozen=True):
@@ -85,6 +73,10 @@ class Publisher:
         self._clock = clock
         self._contents = Contents()
         self._turn = asyncio.Lock()
+        self._refused, self._again_at = (
+            NO_REVISION,
+            0.0,
+        )  # what could not be served, and until when
 
     async def publish(self, request: Request, *, is_dry: bool = False) -> Published:
         """Make a change live, or only say what it would do.
@@ -93,7 +85,6 @@ class Publisher:
         audit log says that it was tried.
         """
         async with self._turn:
-            await self._catch_up()
             try:
                 return await self._publish(request, is_dry=is_dry)
             except (ConfigRefused, ChangeRefused, UnknownRevision, PublishConflict) as refused:
@@ -117,7 +108,7 @@ class Publisher:
     async def serve_unkept(self, change: Apply) -> None:
         """Serve documents without keeping them, when there is neither a store nor a snapshot. Raises ConfigRefused."""
         async with self._turn:
-            prepared = await self._prepare(change)
+            prepared = await self._prepare(self.meaning, change)
             self.meaning = prepared.meaning
             await self._fleet.swap(self.meaning)
 
@@ -130,16 +121,16 @@ class Publisher:
         return datetime.fromtimestamp(self._clock(), UTC).date()
 
     async def _publish(self, request: Request, *, is_dry: bool) -> Published:
-        live = self.meaning
-        if request.expects not in (-1, live.number):
+        live = await self._live()
+        if request.expects not in (ANY, live.number):
             raise await asyncio.to_thread(self._conflict, request.expects)
-        prepared = await self._prepare(await self._resolved(request.change))
+        prepared = await self._prepare(live, await self._resolved(request.change, live))
         if is_dry or prepared.meaning.content == live.content:
             return Published(live.number, prepared.differences)
         refused = await self._fleet.warm(prepared.meaning)
         if refused:
             raise ChangeRefused(f"{place}: {reason}" for place, reason in refused.items())
-        proposal = Proposal(prepared.meaning.content, request.author, request.cause, request.reason)
+        proposal = Proposal(prepared.meaning.content, request.author, request.cause, story(request))
         try:
             revision = await asyncio.to_thread(
                 lambda: self._shelf.store().append(proposal, replaces=live.number, at=self._clock())
@@ -150,31 +141,42 @@ class Publisher:
         await self._go_live(prepared.meaning, revision)
         return Published(revision.number, prepared.differences, revision)
 
-    async def _prepare(self, change: Change) -> Prepared:
-        return await asyncio.to_thread(prepare, self.meaning, change, today=self.today(), contents=self._contents)
+    async def _live(self) -> Meaning:
+        """What the store says is live, which may be more than what this gateway could follow to."""
+        number = await asyncio.to_thread(lambda: self._shelf.store().live_number())
+        if number == self.meaning.number:
+            return self.meaning
+        return await self._understand(await asyncio.to_thread(lambda: self._shelf.store().get(number)))
 
-    async def _resolved(self, change: Change) -> Change:
+    async def _prepare(self, live: Meaning, change: Change) -> Prepared:
+        return await asyncio.to_thread(prepare, live, change, today=self.today(), contents=self._contents)
+
+    async def _resolved(self, change: Change, live: Meaning) -> Change:
         """Undo as the documents it stands for."""
         if not isinstance(change, Undo):
             return change
-        documents = await asyncio.to_thread(self._documents_of, change.to_revision)
+        documents = await asyncio.to_thread(self._documents_of, change.to_revision, live.number)
         return Apply(documents, change.restart)
 
-    def _documents_of(self, number: int) -> Mapping[str, str]:
+    def _documents_of(self, number: int, live: int) -> Mapping[str, str]:
         store = self._shelf.store()
-        number = number or store.before_documents(self.meaning.number)
+        number = number or store.before_documents(live)
         if number == NO_REVISION:
             raise UnknownRevision("nothing came before the documents that are live")
         return store.get(number).content.documents
 
     def _conflict(self, expects: int) -> PublishConflict:
-        live = self._shelf.store().get(self.meaning.number)
+        live = self._shelf.store().live()
+        if live is None:
+            return PublishConflict(expects, NO_REVISION, "", 0.0)
         return PublishConflict(expects, live.number, live.author, live.at)
 
     async def _catch_up(self) -> bool:
         number = await asyncio.to_thread(lambda: self._shelf.store().live_number())
         if number == self.meaning.number:
             self.trouble = ""
+            return False
+        if number == self._refused and self._clock() < self._again_at:
             return False
         revision = await asyncio.to_thread(lambda: self._shelf.store().get(number))
         try:
@@ -185,8 +187,8 @@ class Publisher:
         if refused:
             trouble = "; ".join(f"{place}: {reason}" for place, reason in refused.items())
             if trouble != self.trouble:
-                self._say("revision_refused", f"revision {number} by {revision.author}: {trouble}", number)
-            self.trouble = trouble
+                self._tell("revision_refused", f"revision {number} by {revision.author}: {trouble}", number)
+            self.trouble, self._refused, self._again_at = trouble, number, self._clock() + AGAIN_S
             return False
         await self._go_live(meaning, revision)
         return True
@@ -199,19 +201,15 @@ class Publisher:
         await self._fleet.swap(meaning)
         reason = f": {revision.reason}" if revision.reason else ""
         message = f"revision {revision.number} by {revision.author} ({revision.cause}){reason}"
-        self._say("revision_published", message, revision.number)
+        self._tell("revision_published", message, revision.number)
         await asyncio.to_thread(self._shelf.remember, revision)
 
     async def _note(self, request: Request, refused: Exception) -> None:
         deed = Deed(request.author, request.cause, REFUSED, str(refused))
-        self._say("change_refused", f"by {request.author}: {refused}", self.meaning.number)
+        self._tell("change_refused", f"by {request.author}: {refused}", self.meaning.number)
         if isinstance(refused, PublishConflict):
             return  # the store has written it down
         try:
             await asyncio.to_thread(lambda: self._shelf.audit().record(deed, at=self._clock()))
         except StateError as error:
             LOG.error("a refusal could not be written down: %s", error)  # noqa: TRY400 - the sentence is enough
-
-    def _say(self, kind: str, message: str, revision: int) -> None:
-        LOG.log(logging.INFO if kind == "revision_published" else logging.WARNING, "%s: %s", kind, message)
-        self._tell(kind, message, revision)

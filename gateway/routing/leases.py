@@ -63,11 +63,14 @@ class Lease:
         self._leases = leases
         self._mine: list[_Held] = []
 
-    async def open(self, word: str, model: ModelRef, digest: str) -> Endpoint:
-        """An endpoint of that model, of its own within this table; one that an earlier table has will do."""
+    async def open(self, word: str, model: ModelRef, digest: str) -> tuple[Endpoint, bool]:
+        """An endpoint of that model, of its own within this table, and whether it was opened for it.
+
+        One that an earlier table has will do. Raises LoadRefused.
+        """
         held = await self._leases.take(word, model, digest, self._mine)
         self._mine.append(held)
-        return held.endpoint
+        return held.endpoint, held.holders_n == 1
 
     def share(self, endpoint: Endpoint) -> None:
         """Keep one that an earlier table has."""

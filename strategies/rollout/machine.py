@@ -49,7 +49,7 @@ def move(state: RolloutState, event: Event, *, steps_n: int) -> RolloutState:
     """The state after `event`, on a ramp of `steps_n` steps. Raises IllegalTransition."""
     legal = TABLE[state.phase]
     if event.verb not in legal:
-        possible = ", ".join(legal)
+        possible = ", ".join(verb for verb in legal if verb is not Verb.EXPIRE)  # which nobody can ask for
         raise IllegalTransition(state, event.verb, f"the rollout is {PHRASES[state.phase]}", f"possible: {possible}")
     return legal[event.verb](state, event, steps_n)
 

@@ -1,0 +1,44 @@
+"""The operator's side as a server of its own: where it listens, what it shows, and whom it serves at all."""
+
+import asyncio
+import ssl
+
+from gateway.admin.callers import LOCAL_HOSTS, exposure_problem
+from gateway.admin.gate import App
+from gateway.frontends.asgi_server import AsgiServer
+from gateway.frontends.tls import Certificates
+from gateway.handover import Launch
+from gateway.publishing.publisher import Publisher
+from gateway.state.shelf import Shelf
+
+GRACE_S = 5.0  # for a change under way, which is then stored or is not
+
+
+class AdminRefused(Exception):
+    """The operator's side must not be opened like that."""
+
+
+async def open_admin(publisher: Publisher, shelf: Shelf, launch: Launch, port: int, version: str) -> AsgiServer:
+    """Listen, plain on this machine alone, else with the gateway's certificate.
+
+    Raises AdminRefused, TlsRefused, PortInUse, or OSError for an address that cannot be had.
+    """
+    host = launch.admin_host
+    problem = await asyncio.to_thread(lambda: exposure_problem(host, has_tls=launch.tls is not None, shelf=shelf))
+    if problem:
+        raise AdminRefused(problem)
+    hosts = LOCAL_HOSTS | {host.lower(), *(name.lower() for name in launch.admin_names)}
+    app = await asyncio.to_thread(_app, publisher, shelf, version, hosts)
+    server = AsgiServer(app, host, port, "admin", _context(launch))
+    await server.start()
+    return server
+
+
+def _app(publisher: Publisher, shelf: Shelf, version: str, hosts: frozenset[str]) -> App:
+    from gateway.admin.api import admin_app  # noqa: PLC0415 - half a second, while the workers start anyway
+
+    return admin_app(publisher, shelf, version, hosts)
+
+
+def _context(launch: Launch) -> ssl.SSLContext | None:
+    return Certificates(launch.tls).http_context() if launch.tls else None
