@@ -54,6 +54,7 @@ def shadows_of(bounds: ShadowBounds, slot: int, workers_n: int) -> ShadowBounds:
         divide(bounds.calls, slot, workers_n, least=1),
         divide(bounds.queue, slot, workers_n),
         divide(bounds.bytes, slot, workers_n, least=1),
+        bounds.per_second / workers_n,
     )
 
 

@@ -80,7 +80,7 @@ def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
             body_bytes=settings.body_limit_mib * MIB,
             connection_s=duration_s(settings.connection_age) if settings.connection_age else 0.0,
         ),
-        shadows=ShadowBounds(pool.calls, pool.queue, pool.memory_mib * MIB),
+        shadows=ShadowBounds(pool.calls, pool.queue, pool.memory_mib * MIB, pool.per_second),
         drain_s=duration_s(settings.drain),
         override_token=_token(settings, root),
         tls=check_certificates(settings.tls, root),

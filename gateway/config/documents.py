@@ -153,10 +153,11 @@ class TlsDoc:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowPoolDoc:
-    """Bounds of the shadow pool: calls under way, calls waiting, MiB of tensors held for both."""
+    """Bounds of the shadow pool: calls under way, waiting and begun in a second, MiB of tensors held for all."""
 
     calls: Annotated[int, Field(ge=1, le=1024)] = 4
     queue: Annotated[int, Field(ge=0, le=65536)] = 256
+    per_second: Annotated[float, Field(gt=0, le=100_000)] = 500
     memory_mib: Annotated[int, Field(ge=1, le=65536)] = 64
 
 

@@ -29,6 +29,9 @@ PATIENCE = 2.0  # a call waits for an idle moment for so many times its request'
 class ShadowBounds(Struct, frozen=True):
     """How much the pool may hold: calls under way, calls waiting, and bytes of tensors kept for both.
 
+    `per_second` is how many calls may start in a second, evenly: each holds the interpreter for some 0.2 ms in all, and
+    so 500 of them take a tenth of what requests could have.
+
     A shadow's own answer counts from when it is there until it is compared. Nobody knows its size before, so it may go
     over `bytes`; until it is gone nothing more is taken or started.
     """
@@ -36,6 +39,7 @@ class ShadowBounds(Struct, frozen=True):
     calls: int = 4
     queue: int = 256
     bytes: int = 64 * 1024 * 1024
+    per_second: float = 500.0
 
 
 class ShadowCall(Struct, frozen=True):
@@ -80,6 +84,7 @@ class ShadowPool:
         self._under_way: dict[asyncio.Task[ShadowResult], ShadowCall] = {}
         self._held_bytes = 0
         self._expiry: asyncio.TimerHandle | None = None  # set while anything waits
+        self._rest: asyncio.TimerHandle | None = None  # set while the next start has to wait
         self._expires_at = 0.0  # when that timer goes off, on the monotonic clock
         self._is_open = True
 
@@ -122,8 +127,9 @@ class ShadowPool:
         self._is_open = False
         while self._waiting:
             self._drop(self._waiting.popleft(), "shutdown")
-        if self._expiry:
-            self._expiry.cancel()
+        for timer in (self._expiry, self._rest):
+            if timer:
+                timer.cancel()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=grace_s)
         for task in list(self._under_way):
@@ -149,8 +155,12 @@ class ShadowPool:
         return len(self._under_way) < self._bounds.calls and not (is_over and self._under_way)
 
     def _ask_for_a_moment(self) -> None:
-        if self._waiting and self._can_start():
+        if self._rest is None and self._waiting and self._can_start():
             self.idle.want()
+
+    def _end_rest(self) -> None:
+        self._rest = None
+        self._ask_for_a_moment()
 
     def _start_one(self) -> None:
         """Start the call that has waited longest. Only one in each idle moment: clients may have come meanwhile."""
@@ -161,7 +171,9 @@ class ShadowPool:
             elif not _endpoint(call).ready():
                 self._drop(call, "not_ready")
             else:
-                task = asyncio.get_running_loop().create_task(self._observe(call))
+                loop = asyncio.get_running_loop()
+                self._rest = loop.call_later(1 / self._bounds.per_second, self._end_rest)
+                task = loop.create_task(self._observe(call))
                 self._under_way[task] = call
                 task.add_done_callback(partial(self._settle, call))
                 break

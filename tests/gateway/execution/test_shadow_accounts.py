@@ -15,7 +15,9 @@ from gateway.execution.shadows import ShadowBounds, ShadowPool
 from runners.core.errors import DeadlineExceeded, ExecutionFailed
 from runners.core.tensor import InferenceResponse, Tensor, bytes_of
 
-BOUNDS = ShadowBounds(calls=2, queue=3, bytes=200_000)
+BOUNDS = ShadowBounds(
+    calls=2, queue=3, bytes=200_000, per_second=1e9
+)  # no rest between calls: time must not decide what a run does
 WAYS = (DeadlineExceeded("x"), ExecutionFailed("x"), ValueError("not of the contract"), 4, 50_000)
 
 

@@ -342,3 +342,16 @@ class StuckEndpoint:
     def _run(self) -> InferenceResponse:
         self.free.wait(60)
         return InferenceResponse((Tensor("y", "FP32", np.full((1, 1), 1, np.float32)),))
+
+
+async def test_starts_are_spread_over_time(bind, route_request, arrive, reports):
+    """What shadows cost the interpreter is bounded, however much there is to compare."""
+    pool = ShadowPool(reports, ShadowBounds(per_second=0.001))
+    for _ in range(3):
+        await offer(pool, route_request, bind(**SHADOWED), arrive)
+    await reports.until(1)
+    await asyncio.sleep(0.05)
+
+    assert (1, 2) == (len(reports), pool.pending_n)
+    await pool.close(grace_s=0)
+    assert ["shutdown", "shutdown"] == reports.outcomes()[1:]
