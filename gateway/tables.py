@@ -26,6 +26,7 @@ class Tables:
         self._warm: dict[int, Bound] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
+        self._is_closing = False
 
     @property
     def live(self) -> Bound:
@@ -49,7 +50,8 @@ class Tables:
             return False
         before, self._live = self._live, self._warm.pop(number)
         self._router.swap(self._live.table)
-        task = asyncio.get_running_loop().create_task(self._retire(before))
+        leaving = before.leaving(self._live.table)  # now: the next swap may come before the task's first step
+        task = asyncio.get_running_loop().create_task(self._retire(before, leaving))
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
         return True
@@ -62,9 +64,8 @@ class Tables:
 
     async def close(self) -> None:
         """Let go of every table, whoever still waits."""
-        for task in self._retiring:
-            task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        self._is_closing = True
+        await asyncio.gather(*self._retiring)
         await self._forget_warm()
         await self._live.lease.end()
 
@@ -73,16 +74,13 @@ class Tables:
             _, bound = self._warm.popitem()
             await _end(bound, bound.leaving(self._live.table))
 
-    async def _retire(self, bound: Bound) -> None:
+    async def _retire(self, bound: Bound, leaving: tuple[BoundRoute, ...]) -> None:
         """Wait for the answers that are due under a table, shadows included, then let it go."""
         until = monotonic() + self._drain_s
-        leaving = bound.leaving(self._live.table)
-        try:
-            # Looking now and then costs requests nothing; being told by each of them that it was the last would.
-            while any(map(self._is_busy, leaving)) and monotonic() < until:  # noqa: ASYNC110
-                await asyncio.sleep(LOOK_S)
-        finally:
-            await _end(bound, leaving)
+        # Looking now and then costs requests nothing; being told by each of them that it was the last would.
+        while not self._is_closing and any(map(self._is_busy, leaving)) and monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+        await _end(bound, leaving)
 
     def _is_busy(self, route: BoundRoute) -> bool:
         return route.meter.inflight_n > 0 or self._shadows.holds(route)

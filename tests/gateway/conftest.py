@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from time import monotonic
 
@@ -10,9 +11,11 @@ import pytest
 
 from gateway.arrival import Arrival, EventIds
 from gateway.config.compile import compile_route
+from gateway.config.contents import Contents
 from gateway.config.directory import load_route
 from gateway.config.yaml import YamlText, dump
 from gateway.execution.outcome import Routed
+from gateway.publishing.prepare import nothing_yet, prepare
 from gateway.routing.table import BoundArm, BoundRoute
 from runners.core.errors import DeadlineExceeded, RunnerError
 from runners.core.runner import Description
@@ -20,6 +23,7 @@ from runners.core.tensor import InferenceRequest, InferenceResponse, Signature, 
 
 SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 1)),))
 EVENT_IDS = EventIds()
+TODAY = date(2026, 11, 26)
 
 
 class ScriptedEndpoint:
@@ -160,3 +164,33 @@ def _arrive():
 @pytest.fixture(name="ask")
 def _ask():
     return ask
+
+
+def ramp(*shares: str) -> dict[str, object]:
+    return {"kind": "canary", "candidate": "new", "ramp": [{"share": share} for share in shares]}
+
+
+def documents(**changes: object) -> dict[str, str]:
+    """A canary's document with some of its top-level words changed, as a directory's texts."""
+    return {"routes/digits.yaml": dump(BASE | {"strategy": ramp("2%", "10%", "50%")} | changes)}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A directory in which the models' files lie, though they are none."""
+    for name in ("old.onnx", "new.onnx", "dumb.json"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+@pytest.fixture
+def after(root: Path):
+    """The meaning after some changes, from nothing."""
+
+    def made(*changes: object, today: date = TODAY):
+        meaning = nothing_yet(root)
+        for change in changes:
+            meaning = prepare(meaning, change, today=today, contents=Contents()).meaning
+        return meaning
+
+    return made

@@ -13,7 +13,7 @@ from gateway.publishing.prepare import meaning_of, nothing_yet, prepare
 from gateway.state.revision import Cause, Revision
 from strategies.core.state import Phase, RolloutState
 from strategies.rollout.machine import Verb
-from tests.gateway.publishing.conftest import TODAY, documents, ramp
+from tests.gateway.conftest import TODAY, documents, ramp
 
 APPLY = Apply(documents())
 
