@@ -12,6 +12,7 @@ from time import time
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.config.contents import Contents
 from gateway.config.diff import RouteDiff
@@ -103,13 +104,14 @@ class Publisher:
     async def stand_in(self, revision: Revision) -> None:
         """Serve a revision that a snapshot remembers, while the store is away. Raises ConfigRefused."""
         async with self._turn:
-            await self._fleet.swap(await self._understand(revision))
+            self.meaning = await self._understand(revision)
+            await self._fleet.swap(self.meaning)
 
     async def serve_unkept(self, change: Apply) -> None:
         """Serve documents without keeping them, when there is neither a store nor a snapshot. Raises ConfigRefused."""
         async with self._turn:
             prepared = await self._prepare(self.meaning, change)
-            self.meaning = prepared.meaning
+            self.meaning = replace(prepared.meaning, number=NO_REVISION)  # whatever a store says later is newer
             await self._fleet.swap(self.meaning)
 
     def now(self) -> float:
