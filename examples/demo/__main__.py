@@ -1,4 +1,4 @@
-"""The main job, shown in under a minute: real models, real rows, every strategy, and candidates that fail for real.
+"""The main job, shown in under a minute: real models, real rows, every strategy, an operator, and faults that are real.
 
 Everything printed is checked against what the clients saw, what the assignment rule says and what the gateway wrote
 down; the exit status is 1 if any of it is untrue.
@@ -13,10 +13,11 @@ from pathlib import Path
 
 from claims import Claims
 from clients import Answer, GrpcClient, HttpClient
+from flips import Operator, Traffic, check_flips, show_flips
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from routes import CANARY_SALT, CHANGES, RAMP, STEPS, write_routes
+from routes import CANARY_SALT, CHANGES, LIVE, RAMP, STEPS, write_routes
 from server import Gateway
 
 ROWS = json.loads((Path(__file__).parents[1] / "digits" / "rows.json").read_text())
@@ -37,8 +38,10 @@ def main() -> None:
         with Gateway(config, state, STEPS) as gateway:
             console.print(f"turnout serves {len(CHANGES)} routes, ready after {gateway.start_s:.1f} s\n")
             seen = send_all(gateway, console)
+            seen[LIVE] = work_at(gateway, config, console, claims)
         claims.equal("exit status after SIGTERM", 0, gateway.exit_status)
         events = gateway.events()
+    console.print()
     show_strategies(console, seen, claims)
     show_canary(console, seen, claims)
     show_shadow(console, events, claims)
@@ -54,10 +57,11 @@ Seen = dict[str, list[tuple[str, Answer, float]]]  # route -> (unit, answer, sec
 def send_all(gateway: Gateway, console: Console) -> Seen:
     """Send every held-out row to every route, HTTP and gRPC by turns."""
     clients = HttpClient(gateway.ports["http"]), GrpcClient(gateway.ports["grpc"])
-    seen: Seen = {route: [] for route in CHANGES}
+    routes = [route for route in CHANGES if route != LIVE]
+    seen: Seen = {route: [] for route in routes}
     with Progress(console=console, transient=True) as progress:
-        bar = progress.add_task("sending real rows", total=sum(len(rows_for(route)) for route in CHANGES))
-        for route in CHANGES:
+        bar = progress.add_task("sending real rows", total=sum(len(rows_for(route)) for route in routes))
+        for route in routes:
             for number, row in enumerate(rows_for(route)):
                 unit = f"customer-{number}"
                 started_at = time.perf_counter()
@@ -65,6 +69,19 @@ def send_all(gateway: Gateway, console: Console) -> Seen:
                 seen[route].append((unit, answer, time.perf_counter() - started_at))
                 progress.advance(bar)
     return seen
+
+
+def work_at(gateway: Gateway, config: Path, console: Console, claims: Claims) -> list[tuple[str, Answer, float]]:
+    """Have an operator change a route while two clients ask it, and show who answered."""
+    console.print("[bold]an operator at work[/bold], while two clients ask without a pause")
+    operator = Operator(gateway, console)
+    with Traffic(gateway, ROWS) as traffic:
+        for arms in show_flips(traffic, operator, config, claims):
+            console.print(f"    {picture(arms)}")
+        history = json.loads(operator.asks("history", "-o", "json"))
+    check_flips(traffic.seen, traffic.failures, history, claims)
+    console.print(f"  {len(traffic.seen)} answers, none lost, each by the arm that its revision gives its unit")
+    return [(unit, answer, 0.0) for unit, answer in traffic.seen]
 
 
 def rows_for(route: str) -> list[dict]:
@@ -95,7 +112,7 @@ def show_canary(console: Console, seen: Seen, claims: Claims) -> None:
 
 
 def show_shadow(console: Console, events: list[dict], claims: Claims) -> None:
-    shadows = [event for event in events if event["event"] == "shadow"]
+    shadows = [event for event in events if (event["event"], event.get("route")) == ("shadow", "shadow")]
     outcomes = Counter(event["outcome"] for event in shadows)
     claims.equal("shadow: called plus dropped", UNITS_N, sum(outcomes.values()))
     claims.true("shadow: some answers differ, most agree", 0 < outcomes["mismatch"] < UNITS_N)

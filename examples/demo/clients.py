@@ -23,6 +23,7 @@ class Answer:
     reason: str
     fallback: str
     event: str
+    revision: int
 
 
 class HttpClient:
@@ -47,6 +48,7 @@ class HttpClient:
             reason=told.get("turnout_reason", ""),
             fallback=told.get("turnout_fallback", ""),
             event=response.headers["x-request-id"],
+            revision=told.get("turnout_revision", 0),
         )
 
 
@@ -78,4 +80,5 @@ class GrpcClient:
             reason=told.get("turnout_reason", ""),
             fallback=told.get("turnout_fallback", ""),
             event=ids.get("x-request-id", ""),
+            revision=answer.parameters["turnout_revision"].int64_param,
         )

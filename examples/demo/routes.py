@@ -7,6 +7,7 @@ from gateway.config.yaml import dump
 MODELS = Path(__file__).parents[2] / "configs" / "models"
 FAULTS = Path(__file__).parents[1] / "faults"
 UNIT_HEADER = "x-account-id"
+LIVE = "live"  # the route that an operator changes while clients ask
 RAMP = ("5%", "25%", "50%")
 CANARY_SALT = "canary"  # the three canary routes deal alike, so they are one canary seen at three steps
 
@@ -23,7 +24,9 @@ BASE = {
     "strategy": {"kind": "baseline"},
 }
 HALF = {"strategy": {"kind": "ab", "shares": {"network": "50%"}}}
+SHADOWED = {"shadow": [{"candidate": "network"}]}
 CANARY = {"kind": "canary", "candidate": "network", "ramp": [{"share": share} for share in RAMP]}
+CLIMB = {"strategy": CANARY}
 
 
 def broken(model: str, timeout: str = "2s") -> dict[str, object]:
@@ -34,9 +37,10 @@ def broken(model: str, timeout: str = "2s") -> dict[str, object]:
 
 CHANGES: dict[str, dict[str, object]] = {
     "baseline": {},
+    LIVE: {},
     "ab": HALF,
     **{f"canary-{step}": {"strategy": CANARY, "salt": CANARY_SALT} for step in range(1, len(RAMP) + 1)},
-    "shadow": {"shadow": [{"candidate": "network"}]},
+    "shadow": SHADOWED,
     "raises": broken("raises.onnx"),
     "hangs": broken("hangs.onnx", timeout="400ms"),
     "nan": broken("nan.onnx"),
@@ -47,6 +51,14 @@ STEPS = [f"canary-{step}={step}" for step in range(1, len(RAMP) + 1)]
 def write_routes(directory: Path) -> None:
     """Write a config directory that `turnout serve` takes."""
     (directory / "routes").mkdir(parents=True)
+    # More shadows than by default: this machine has nothing else to do, and the demo does not wait for them.
+    (directory / "turnout.yaml").write_text(dump({"turnout": "v1", "shadow_pool": {"per_second": 5000}}))
     for name, changes in CHANGES.items():
-        document = {"turnout": "v1", "route": name} | BASE | changes
-        (directory / "routes" / f"{name}.yaml").write_text(dump(document))
+        write_route(directory, name, changes)
+
+
+def write_route(directory: Path, name: str, changes: dict[str, object]) -> Path:
+    """Write one route's document; returns its file."""
+    file = directory / "routes" / f"{name}.yaml"
+    file.write_text(dump({"turnout": "v1", "route": name} | BASE | changes))
+    return file

@@ -45,5 +45,7 @@ class Gateway:
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     def _read_ports(self) -> dict[str, int]:
-        found = re.search(r"http://\S+?:(\d+), grpc://\S+?:(\d+), metrics http://\S+?:(\d+)", self._log.read_text())
-        return dict(zip(("http", "grpc", "metrics"), map(int, found.groups()), strict=True)) if found else {}
+        address = r"https?://\S+?:(\d+)\S*"
+        said = rf"{address} grpc://\S+?:(\d+), metrics {address} admin {address}"
+        found = re.search(said, self._log.read_text())
+        return dict(zip(("http", "grpc", "metrics", "admin"), map(int, found.groups()), strict=True)) if found else {}

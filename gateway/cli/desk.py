@@ -202,7 +202,7 @@ class There:
                 body |= {"documents": dict(documents), "restart": sorted(restart)}
                 return self._ask("POST", "/v1/apply", body)
             case Undo(to_revision, restart):
-                body |= {"to_revision": to_revision, "restart": sorted(restart)}
+                body |= {"to_revision": to_revision or None, "restart": sorted(restart)}
                 return self._ask("POST", "/v1/undo", body)
             case Operate(route, verb):
                 return self._ask("POST", f"/v1/routes/{quote(route, safe='')}/{verb}", body)
