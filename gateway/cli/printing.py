@@ -1,11 +1,14 @@
 """How verbs answer: a table for people, JSON or YAML for programs. Colour is for terminals, and never with NO_COLOR."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+
+WIDE = 1000
 
 
 class Output(StrEnum):
@@ -41,4 +44,10 @@ def table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     grid = Table(*heads, show_header=any(heads), box=None, pad_edge=False)
     for row in rows:
         grid.add_row(*map(Text, row))  # Text, for a model's name may look like markup
-    Console(soft_wrap=True).print(grid)
+    if sys.stdout.isatty():
+        Console().print(grid, soft_wrap=True)
+        return
+    console = Console(width=WIDE)  # a program, or a file, has no edge
+    with console.capture() as captured:
+        console.print(grid)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gateway.config.bind import Binder
+from gateway.config.compiled import CompiledArm
 from gateway.publishing.prepare import Meaning
 from gateway.routing.leases import Leases
 from observability.metrics import Metrics
@@ -15,15 +16,15 @@ class Rehearsal:
     def __init__(self, *, is_opening: bool) -> None:
         """Without `is_opening` models are believed to be fine, as they must be where they are not at hand."""
         self._is_opening = is_opening
-        self._prints: set[str] = set()
+        self._known: set[str] = set()
 
     def knows(self, meaning: Meaning) -> None:
-        """Routes of this revision are served already, and need no rehearsal."""
-        self._prints = {route.fingerprint for route in meaning.routes.values()}
+        """Models of this revision are served already, and need no rehearsal."""
+        self._known = {_key(arm) for route in meaning.routes.values() for arm in route.arms}
 
     async def warm(self, meaning: Meaning) -> Mapping[str, str]:
         """Open what is not known yet; returns what could not be opened, with the reason."""
-        fresh = [route for route in meaning.routes.values() if route.fingerprint not in self._prints]
+        fresh = [route for route in meaning.routes.values() if not self._known.issuperset(map(_key, route.arms))]
         if not fresh or not self._is_opening:
             return {}
         runners = Runners()
@@ -40,3 +41,7 @@ class Rehearsal:
 
     async def swap(self, _meaning: Meaning) -> None:
         """Gateways follow the store by themselves."""
+
+
+def _key(arm: CompiledArm) -> str:
+    return f"{arm.runner} {arm.digest} {arm.model!r}"

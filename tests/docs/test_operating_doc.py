@@ -40,6 +40,11 @@ def test_every_command_is_answered_as_shown(answer):
         step for session in SESSIONS for step in re.findall(r"^\$ (.*?)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
     ]
 
-    assert len(steps) > 5
+    assert len(steps) > 20
     for line, shown in steps:
-        assert answer(line) == shown, line
+        assert timeless(answer(line)) == timeless(shown), line
+
+
+def timeless(text: str) -> str:
+    """Without what differs from day to day and from desk to desk."""
+    return re.sub(r"\S+@\S+ *", "you@desk ", re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-11-26 12:00:00", text))
