@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import assign, audit, bench, diff, look, models, operate, review, schema, serve, state, token, validate
+from gateway.cli import (
+    assign,
+    audit,
+    bench,
+    completion,
+    diff,
+    look,
+    models,
+    operate,
+    review,
+    schema,
+    serve,
+    state,
+    token,
+    validate,
+)
 
 app = typer.Typer(
     name="turnout",
@@ -29,6 +44,7 @@ app.command("get")(look.get)
 app.command("assign")(assign.assign)
 app.command("bench")(bench.bench)
 app.command("schema")(schema.schema)
+app.command("completion")(completion.completion)
 app.add_typer(models.app, name="models")
 app.add_typer(state.app, name="state")
 app.add_typer(audit.app, name="audit")

@@ -1,0 +1,136 @@
+"""Workers are led from revision to revision together, and nobody is left behind."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.control import fleet as fleet_module
+from gateway.control.fleet import Fleet
+from gateway.handover import Launch, unpack, unpack_routes
+from gateway.publishing.change import Apply
+from tests.gateway.conftest import documents
+
+
+class FakeWorker:
+    """Takes every order, as a worker would, unless it is told not to."""
+
+    def __init__(self, slot: int, revision: int = 0) -> None:
+        self.slot, self.pid, self.revision = slot, 100 + slot, revision
+        self.is_up = True
+        self.refuses: dict[str, str] = {}
+        self.hears_swaps = True
+        self.warm_number = 0
+        self.discarded: list[int] = []
+
+    async def warm(self, number, routes, _within_s):
+        assert unpack_routes(routes)
+        if not self.refuses:
+            self.warm_number = number
+        return self.refuses
+
+    async def swap(self, number, _within_s):
+        if self.hears_swaps and self.warm_number == number:
+            self.revision = number
+        return self.revision == number
+
+    def discard(self, number):
+        self.discarded.append(number)
+
+
+class FakeCrew:
+    def __init__(self, *workers) -> None:
+        self.workers = list(workers)
+
+
+@pytest.fixture
+def fleet(tmp_path, monkeypatch) -> Fleet:
+    monkeypatch.setattr(fleet_module, "AGAIN_S", 0.01)
+    return Fleet(Launch(state=tmp_path, events=str(tmp_path)))
+
+
+@pytest.fixture
+def two(fleet):
+    workers = [FakeWorker(0), FakeWorker(1)]
+    fleet.lead(FakeCrew(*workers))
+    return workers
+
+
+async def until(holds) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_swap_comes_back_when_everybody_routes_by_it(fleet, two, after):
+    meaning = after(Apply(documents()))
+    assert {} == await fleet.warm(meaning)
+    await fleet.swap(meaning)
+    assert [1, 1] == [worker.revision for worker in two]
+    assert [] == fleet.behind()
+
+
+async def test_one_who_cannot_open_a_model_stops_all(fleet, two, after):
+    two[1].refuses = {"route 'digits', arm 'new'": "no such file"}
+    assert two[1].refuses == await fleet.warm(after(Apply(documents())))
+    assert [1] == two[0].discarded
+    assert [0, 0] == [worker.revision for worker in two]
+
+
+async def test_one_who_joined_in_between_follows(fleet, two, after):
+    meaning = after(Apply(documents()))
+    await fleet.warm(meaning)
+    late = FakeWorker(2)
+    fleet._crew.workers.append(late)
+    await fleet.swap(meaning)
+    await until(lambda: late.revision == 1)
+
+
+async def test_one_who_did_not_hear_is_asked_again(fleet, two, after):
+    two[0].hears_swaps = False
+    meaning = after(Apply(documents()))
+    await fleet.warm(meaning)
+    await fleet.swap(meaning)
+    assert ["worker 0 routes by revision 0"] == fleet.behind()
+    two[0].hears_swaps = True
+    await until(lambda: two[0].revision == 1)
+
+
+async def test_one_who_cannot_follow_is_asked_again_until_it_can(fleet, two, after, caplog):
+    meaning = after(Apply(documents()))
+    await fleet.warm(meaning)
+    await fleet.swap(meaning)
+    late = FakeWorker(2)
+    late.refuses = {"arm": "no memory at the moment"}
+    fleet._crew.workers.append(late)
+    fleet.join(late)
+    await until(lambda: "worker 2 cannot follow to revision 1" in caplog.text)
+    late.refuses = {}
+    await until(lambda: late.revision == 1)
+
+
+async def test_one_who_is_there_already_is_left_alone(fleet, two, after):
+    meaning = after(Apply(documents()))
+    await fleet.warm(meaning)
+    await fleet.swap(meaning)
+    joined = FakeWorker(2, revision=1)
+    fleet.join(joined)
+    await asyncio.sleep(0)
+    assert 0 == joined.warm_number
+
+
+async def test_a_replacement_starts_with_what_is_live(fleet, two, after):
+    await fleet.swap(after(Apply(documents())))
+    launch = unpack(fleet.launch)
+    assert (1, ["digits"]) == (launch.revision, [route.name for route in launch.routes])
+
+
+async def test_without_workers_a_revision_is_live_at_once(fleet, after):
+    meaning = after(Apply(documents()))
+    assert {} == await fleet.warm(meaning)
+    await fleet.swap(meaning)
+    assert 1 == unpack(fleet.launch).revision
+
+
+def test_a_launch_knows_where_it_belongs(fleet, tmp_path):
+    assert Path(tmp_path) == unpack(fleet.launch).state
