@@ -77,11 +77,11 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
                 fleet.lead(crew)
                 _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin_port))
                 await _until(stopped, vigil)
-        LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
-        doors.close()
-        fleet.close()
-        await vigil.leave()
-        return 0 if await crew.stop(launch.drain_s) else 1
+            LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
+            doors.close()
+            fleet.close()
+            await vigil.leave()
+            return 0 if await crew.stop(launch.drain_s) else 1
     finally:
         doors.close()
         crew.kill()

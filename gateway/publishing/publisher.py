@@ -74,10 +74,8 @@ class Publisher:
         self._clock = clock
         self._contents = Contents()
         self._turn = asyncio.Lock()
-        self._refused, self._again_at = (
-            NO_REVISION,
-            0.0,
-        )  # what could not be served, and until when
+        self._refused = NO_REVISION  # what could not be served
+        self._again_at = 0.0  # and when it is tried again
 
     async def publish(self, request: Request, *, is_dry: bool = False) -> Published:
         """Make a change live, or only say what it would do.
