@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -201,8 +202,16 @@ def parameters_of(function: Function) -> list[str]:
 def is_command(function: Function) -> bool:
     """Whether the signature is a command line: then its options are the user's words and nobody calls it."""
     arguments = function.args
-    annotations = [argument.annotation for argument in (*arguments.args, *arguments.kwonlyargs)]
-    return all(annotation is not None and "typer." in ast.unparse(annotation) for annotation in annotations)
+    written = [ast.unparse(each.annotation or ast.Constant(0)) for each in (*arguments.args, *arguments.kwonlyargs)]
+    return all("typer." in annotation or annotation in shared_options() for annotation in written)
+
+
+@cache
+def shared_options() -> frozenset[str]:
+    """The names of options that several commands have."""
+    files = (ROOT / "gateway" / "cli").glob("*.py")
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    return frozenset(line.partition(" ")[0] for line in lines if re.match(r"\w+ = Annotated\[", line))
 
 
 def imports_of(tree: ast.Module) -> Iterator[tuple[int, str]]:

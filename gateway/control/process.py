@@ -77,11 +77,12 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
                 fleet.lead(crew)
                 _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin_port))
                 await _until(stopped, vigil)
-            LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
-            doors.close()
-            fleet.close()
+                LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
+                doors.close()
+                fleet.close()
+                stopping = asyncio.create_task(crew.stop(launch.drain_s))  # before all else: it ends replacing
             await vigil.leave()
-            return 0 if await crew.stop(launch.drain_s) else 1
+            return 0 if await stopping else 1
     finally:
         doors.close()
         crew.kill()

@@ -113,7 +113,7 @@ def test_a_port_in_use_is_one_clear_line(tmp_path):
         ([ROOT / "configs", "--step", "digits=9"], "route 'digits' has 3 steps, there is no step 9"),
         ([ROOT / "configs", "--step", "cats=1"], "--step names no route: cats"),
         ([ROOT / "configs", LINEAR], "one config directory, or ONNX files, not both"),
-        ([ROOT / "configs", "--port", "65534"], "leaves no room for gRPC and metrics"),
+        ([ROOT / "configs", "--port", "65534"], "leaves no room for gRPC, metrics and admin"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_clear_line(arguments, why):
