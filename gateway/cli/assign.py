@@ -12,6 +12,7 @@ from gateway.cli.loading import compile_routes, fail, parse_steps, read_configur
 from gateway.config.compiled import CompiledRoute
 from gateway.routing.table import FIRST_REVISION
 from strategies.core.assignment import point_of, salted, unit_bytes
+from strategies.core.enrolment import Draw
 from strategies.core.plan import RequestFacts
 
 
@@ -35,7 +36,7 @@ def assign(
 
 
 def assignment_of(route: CompiledRoute, unit: str, attributes: dict[str, str]) -> dict[str, Any]:
-    """One unit's assignment. Shadows are drawn per request: told are the arms that can be."""
+    """One unit's assignment, its places in holdout and layer too. Shadows are drawn per request: told is who can be."""
     point = point_of(salted(route.salt), unit_bytes(unit))
     facts = RequestFacts(
         event_id="", unit=unit, point=point, attributes=tuple(attributes.get(n, "") for n in route.attribute_names)
@@ -49,8 +50,31 @@ def assignment_of(route: CompiledRoute, unit: str, attributes: dict[str, str]) -
         "salt": route.salt,
         "hash": f"{point:016x}",
         "point": point,
+        "holdout": _holdout(route, facts),
+        "layer": _layer(route, facts),
         "shadows": [name for name, ppm in route.shadows.items() if ppm and name != plan.serve[0].name],
         "revision": FIRST_REVISION,
+    }
+
+
+def _holdout(route: CompiledRoute, facts: RequestFacts) -> dict[str, Any] | None:
+    """Where the unit stands on the holdout's line, None where there is no holdout."""
+    draw = route.holdout
+    return None if draw is None else _place(draw, facts)
+
+
+def _layer(route: CompiledRoute, facts: RequestFacts) -> dict[str, Any] | None:
+    """Where the unit stands in the route's layer, None where the route is in none."""
+    slots = route.slots
+    return None if slots is None else {"name": slots.layer, **_place(slots.draw, facts)}
+
+
+def _place(draw: Draw, facts: RequestFacts) -> dict[str, Any]:
+    return {
+        "salt": draw.salt,
+        "hash": f"{draw.point_of(facts):016x}",
+        "range_ppm": list(draw.range_ppm),
+        "drawn": draw.takes(facts),
     }
 
 

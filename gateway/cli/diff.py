@@ -41,7 +41,13 @@ def _sides(configuration: Configuration, before: dict[str, Side]) -> dict[str, S
     for document in configuration.routes:
         side = before.get(document.route)
         inherited = inherited_map(document, side.compiled if side else None)
-        compiled = compile_route(document, root=configuration.root, before=inherited, today=datetime.now(UTC).date())
+        compiled = compile_route(
+            document,
+            root=configuration.root,
+            layers=configuration.layers,
+            before=inherited,
+            today=datetime.now(UTC).date(),
+        )
         sides[document.route] = Side(document, compiled, contents.digests_of(compiled))
     return sides
 

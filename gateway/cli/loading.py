@@ -35,6 +35,7 @@ def compile_routes(configuration: Configuration, steps: dict[str, int]) -> tuple
         compile_route(
             document,
             root=configuration.root,
+            layers=configuration.layers,
             state=_state(document, steps.get(document.route, 1)),
             today=datetime.now(UTC).date(),
         )

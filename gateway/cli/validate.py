@@ -1,6 +1,6 @@
 """`turnout validate`: every mistake at once, and in return the facts that hold for every request."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,9 @@ from gateway.cli.loading import compile_routes, read_configuration
 from gateway.cli.printing import Output, OutputOption, show
 from gateway.config.compiled import CompiledRoute
 from gateway.config.contents import model_file
-from gateway.config.traffic import traffic_of
+from gateway.config.directory import Configuration
+from gateway.config.layers import free_ranges, range_words
+from gateway.config.traffic import Traffic, traffic_of
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent
 
@@ -22,7 +24,7 @@ def validate(
     """Check a config directory without opening a model. Exit status 0: it can be served; 2: it cannot."""
     configuration = read_configuration(config)
     routes = compile_routes(configuration, {})
-    show(output, [_plain(route) for route in routes], lambda: _print(config, routes))
+    show(output, [_plain(route) for route in routes], lambda: _print(config, configuration, routes))
 
 
 def describe(route: CompiledRoute) -> list[str]:
@@ -32,6 +34,7 @@ def describe(route: CompiledRoute) -> list[str]:
         f"{traffic.route}: {traffic.strategy}",
         *((f"  notice    {route.notice}",) if route.notice else ()),
         f"  answers   {traffic.answers} arm for every request",
+        *_enrolment(traffic),
         f"  units     {_shares(traffic.shares_ppm)}; {percent(sum(traffic.shares_ppm.values()))} in all",
         f"  fallback  {' → '.join(traffic.fallback)}; {_held(route)}",
         f"  shadows   {_shares(traffic.shadow_ppm) or 'none'}",
@@ -41,10 +44,27 @@ def describe(route: CompiledRoute) -> list[str]:
     ]
 
 
-def _print(config: Path, routes: tuple[CompiledRoute, ...]) -> None:
+def _print(config: Path, configuration: Configuration, routes: tuple[CompiledRoute, ...]) -> None:
     for route in routes:
         typer.echo("\n".join(describe(route)))
+    for layer in configuration.layers.layers:
+        typer.echo(f"layer {layer}: {', '.join(_members(layer, configuration))}")
     typer.echo(f"{config}: {len(routes)} route{'s' if len(routes) > 1 else ''}, no problem")
+
+
+def _enrolment(traffic: Traffic) -> Iterator[str]:
+    if traffic.held_out_ppm:
+        yield f"  held out  {percent(traffic.held_out_ppm)} of all units: they get the baseline, on every route"
+    if traffic.layer:
+        yield f"  takes     {range_words(traffic.slots_ppm)} of layer {traffic.layer}; other units get the baseline"
+
+
+def _members(layer: str, configuration: Configuration) -> Iterator[str]:
+    """Who has which part of a layer, and what is left of it."""
+    members = [route for route in configuration.routes if route.layer == layer]
+    yield from (f"{route.route} {route.slots}" for route in members)
+    free = ", ".join(map(range_words, free_ranges(members)))
+    yield f"free {free}" if free else "nothing free"
 
 
 def _plain(route: CompiledRoute) -> dict[str, object]:
@@ -54,6 +74,10 @@ def _plain(route: CompiledRoute) -> dict[str, object]:
         "strategy": traffic.strategy,
         "notice": route.notice,
         "answers": traffic.answers,
+        "held_out_ppm": traffic.held_out_ppm,
+        "layer": traffic.layer,
+        "slots_ppm": list(traffic.slots_ppm),
+        "enrolled_ppm": traffic.enrolled_ppm,
         "shares_ppm": dict(traffic.shares_ppm),
         "shadow_ppm": dict(traffic.shadow_ppm),
         "calls_ppm": traffic.calls_ppm,

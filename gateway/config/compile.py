@@ -6,13 +6,14 @@ from pathlib import Path
 
 from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
 from gateway.config.compiled import CompiledArm, CompiledRoute
-from gateway.config.documents import ArmDoc, RouteDoc, SourceDoc
+from gateway.config.documents import ArmDoc, LayersDoc, RouteDoc, SourceDoc
+from gateway.config.layers import gates_of
 from gateway.config.remote import server_of
 from gateway.facts import Source
 from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.assignment import Allocation, effective_salt, reallocate
-from strategies.core.decider import Audience, Decider, ShadowTable, shadow_draw
+from strategies.core.decider import Decider, ShadowTable, shadow_draw
 from strategies.core.plan import WHOLE_PPM, Reason, answering, uncounted
 from strategies.core.spec import duration_s, share_ppm
 from strategies.core.state import RouteState
@@ -25,11 +26,14 @@ def compile_route(
     document: RouteDoc,
     *,
     root: Path,
+    layers: LayersDoc,
     state: RouteState = None,
     before: Allocation | None = None,
     today: date = date.min,
 ) -> CompiledRoute:
     """Give a checked document its meaning. `root` is where its relative paths begin, `before` the map it replaces.
+
+    `layers` are those of the whole configuration: without them a route knows nothing of holdout and neighbours.
 
     From the day on which it expires (`today`, in UTC) the baseline has the whole route and nothing is shadowed.
     """
@@ -49,10 +53,9 @@ def compile_route(
         shadows=shadows,
         decider=Decider(
             allocation=reallocate(before, plans),
-            outside=uncounted(arms.baseline, Reason.NOT_ENROLLED, arms),
             overrides={arm.name: uncounted(arm, Reason.OVERRIDE, arms) for arm in arms},
             pins={arm.name: uncounted(arm, Reason.PINNED, arms) for arm in arms},
-            audience=_audience(document),
+            gates=gates_of(document, layers, arms),
             shadows=_shadow_table(salt, arms, shadows),
         ),
         attribute_names=tuple(document.attributes),
@@ -121,11 +124,6 @@ def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str
 def _provider(arm: ArmDoc) -> ProviderChoice:
     options = {name: str(value) for name, value in arm.provider.options.items()}
     return ProviderChoice(arm.provider.name, arm.provider.policy, options)
-
-
-def _audience(document: RouteDoc) -> tuple[Audience, ...]:
-    places = {name: place for place, name in enumerate(document.attributes)}
-    return tuple(Audience(places[rule.attribute], frozenset(rule.values)) for rule in document.audience)
 
 
 def _shadow_table(salt: str, arms: Arms, shadows: Mapping[str, int]) -> ShadowTable | None:

@@ -9,6 +9,7 @@ from runners.core.runner import ModelRef
 from strategies.core.arm import Arm
 from strategies.core.assignment import salted
 from strategies.core.decider import Decider
+from strategies.core.enrolment import Draw, Holdout, Slots
 from strategies.core.plan import Plan
 
 
@@ -50,6 +51,16 @@ class CompiledRoute(Struct, frozen=True):
     notice: str = ""  # why it does less than was written
     began: int = 0
     fingerprint: str = ""
+
+    @property
+    def holdout(self) -> Draw | None:
+        """Who meets no experiment, None when everybody may."""
+        return next((gate.draw for gate in self.decider.gates if isinstance(gate, Holdout)), None)
+
+    @property
+    def slots(self) -> Slots | None:
+        """The route's part of its layer, None when it is in none."""
+        return next((gate for gate in self.decider.gates if isinstance(gate, Slots)), None)
 
     def gatherer(self, override_token: bytes) -> Gatherer:
         """What turns requests into this route's facts."""

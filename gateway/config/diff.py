@@ -7,13 +7,20 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.config.compiled import CompiledRoute
+from gateway.config.diff_enrolment import enrolment_words, layer_of
 from gateway.config.documents import RouteDoc
 from gateway.config.traffic import Traffic, traffic_of
 from strategies.core.assignment import POINTS, moves
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent
 
-NEW_EXPERIMENT = ("strategy.kind", "unit", "salt", "epoch")  # what makes of two stretches of time two experiments
+NEW_EXPERIMENT = (
+    "strategy.kind",
+    "unit",
+    "salt",
+    "epoch",
+    "layer",
+)  # what makes of two stretches of time two experiments
 _TOLD_OTHERWISE = ("arms", "fallback", "shadow", "strategy", "turnout", "route")
 
 
@@ -43,7 +50,8 @@ class Move(Struct, frozen=True):
 class RouteDiff(Struct, frozen=True):
     """What changes for one route. `moves` is empty where every unit is `dealt_afresh`.
 
-    `experiment` is continues, restarts, begins or ends; `because` names the words that make it restart.
+    `experiment` is continues, restarts, begins or ends; `because` names the words that make it restart. `enrolled_ppm`
+    is the share of all units that takes part, before and after.
     """
 
     route: str
@@ -53,6 +61,7 @@ class RouteDiff(Struct, frozen=True):
     experiment: str = "continues"
     because: tuple[str, ...] = ()
     shadow_load_ppm: tuple[int, int] = (0, 0)
+    enrolled_ppm: tuple[int, int] = (0, 0)
 
     def plain(self) -> dict[str, Any]:
         """For programs. Points are text, for most readers of JSON keep 53 bits of a number."""
@@ -67,6 +76,7 @@ class RouteDiff(Struct, frozen=True):
             "experiment": self.experiment,
             "because": list(self.because),
             "shadow_load_ppm": list(self.shadow_load_ppm),
+            "enrolled_ppm": list(self.enrolled_ppm),
         }
 
 
@@ -86,12 +96,14 @@ def diff_route(before: Side | None, after: Side | None) -> RouteDiff | None:
     written = _changes(before.document, after.document)
     old, new = traffic_of(before.compiled), traffic_of(after.compiled)
     replaced = _replaced_files(before, after)
-    if not written and old == new and not replaced:
+    enrolled = tuple(enrolment_words(before.compiled, after.compiled))
+    if not written and old == new and not replaced and not enrolled:
         return None
     afresh = _identity(before.compiled) != _identity(after.compiled)
     moved = () if afresh else _moves(before.compiled, after.compiled)
     because = _restarted_by(before, after)
     words = (
+        *enrolled,
         *_unit_words(moved, old, new, afresh=afresh),
         *_strategy_words(written),
         *_arm_words(before.document, after.document),
@@ -109,13 +121,16 @@ def diff_route(before: Side | None, after: Side | None) -> RouteDiff | None:
         experiment="restarts" if because else "continues",
         because=because,
         shadow_load_ppm=(old.shadow_load_ppm, new.shadow_load_ppm),
+        enrolled_ppm=(old.enrolled_ppm, new.enrolled_ppm),
     )
 
 
 def _added(after: Side) -> RouteDiff:
     new = traffic_of(after.compiled)
-    words = (f"the route is new: {_shares(new)}; its fallback ends in {new.fallback[-1]}",)
-    return RouteDiff(new.route, words, experiment="begins", shadow_load_ppm=(0, new.shadow_load_ppm))
+    part = "" if new.enrolled_ppm == WHOLE_PPM else f" of the {percent(new.enrolled_ppm)} of units that take part"
+    words = (f"the route is new: {_shares(new)}{part}; its fallback ends in {new.fallback[-1]}",)
+    loads, enrolled = (0, new.shadow_load_ppm), (0, new.enrolled_ppm)
+    return RouteDiff(new.route, words, experiment="begins", shadow_load_ppm=loads, enrolled_ppm=enrolled)
 
 
 def _identity(route: CompiledRoute) -> tuple[object, ...]:
@@ -143,6 +158,8 @@ def _restarted_by(before: Side, after: Side) -> tuple[str, ...]:
     """The words whose change begins a new experiment: other arms, other models, another deal or another strategy."""
     written = _changes(before.document, after.document)
     words = [word for word in NEW_EXPERIMENT if any(_is_under(path, word) for path in written)]
+    if "layer" not in words and layer_of(before.compiled) != layer_of(after.compiled):
+        words.append("the salt of its layer")
     counted = {plan.serve[0].name for side in (before, after) for plan in side.compiled.plans}
     for name in sorted(counted):
         if (name in before.document.arms) != (name in after.document.arms):

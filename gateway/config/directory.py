@@ -1,6 +1,7 @@
 """A config directory: `turnout.yaml` beside `routes/*.yaml`, read whole, refused whole."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -8,9 +9,10 @@ from msgspec import Struct
 from gateway.config.asserts import assert_problems
 from gateway.config.check import problems_of
 from gateway.config.compile import compile_route
-from gateway.config.documents import RouteDoc, SettingsDoc
+from gateway.config.documents import LayersDoc, RouteDoc, SettingsDoc
 from gateway.config.extends import BASES_FOLDER, WrittenText, extended, is_in
-from gateway.config.parse import parse_route, parse_settings, read, read_text
+from gateway.config.layers import LAYERS_FILE, conflicts, enrolment_problems, layers_problems
+from gateway.config.parse import parse_layers, parse_route, parse_settings, read, read_text
 from gateway.config.problems import ConfigRefused, Located, gathered
 from gateway.config.traffic import traffic_of
 from gateway.config.yaml import YamlText
@@ -18,6 +20,7 @@ from strategies.core.spec import Problem, duration_problems
 
 SETTINGS_FILE = "turnout.yaml"
 ROUTES_FOLDER = "routes"
+NO_LAYERS = LayersDoc()
 
 
 class Configuration(Struct, frozen=True):
@@ -30,6 +33,7 @@ class Configuration(Struct, frozen=True):
     settings: SettingsDoc
     routes: tuple[RouteDoc, ...]
     documents: Mapping[str, str] = {}
+    layers: LayersDoc = NO_LAYERS
 
 
 def load_directory(root: Path) -> Configuration:
@@ -41,10 +45,10 @@ def read_directory(root: Path) -> dict[str, str]:
     """The texts of a directory by relative path; raises ConfigRefused for what cannot be read or is too long."""
     if not root.is_dir():
         raise ConfigRefused([_about(root, "no such directory", "name a directory with routes/*.yaml in it")])
-    settings = [root / SETTINGS_FILE] if (root / SETTINGS_FILE).exists() else []
+    alone = [root / name for name in (SETTINGS_FILE, LAYERS_FILE) if (root / name).exists()]
     texts, problems = {}, list[Located]()
     routes, bases = (sorted((root / folder).glob("*.yaml")) for folder in (ROUTES_FOLDER, BASES_FOLDER))
-    for file in (*settings, *routes, *bases):
+    for file in (*alone, *routes, *bases):
         try:
             texts[file.relative_to(root).as_posix()] = read_text(file)
         except ConfigRefused as refused:
@@ -56,30 +60,26 @@ def read_directory(root: Path) -> dict[str, str]:
 
 def load_documents(root: Path, documents: Mapping[str, str]) -> Configuration:
     """Parse and check texts by relative path, wherever they came from; raises ConfigRefused with all problems."""
-    problems: list[Located] = []
-    settings = SettingsDoc()
+    problems = _unread(root, documents)
+    settings, layers = SettingsDoc(), None
+    with _noting(problems):
+        if SETTINGS_FILE in documents:
+            settings = load_settings(YamlText(root / SETTINGS_FILE, documents[SETTINGS_FILE]))
+    with _noting(problems):
+        layers = _layers_of(root, documents)
     texts: list[tuple[WrittenText, RouteDoc]] = []
     for path, content in documents.items():
-        try:
-            if path == SETTINGS_FILE:
-                settings = load_settings(YamlText(root / path, content))
-            elif is_in(ROUTES_FOLDER, path):
+        with _noting(problems):
+            if is_in(ROUTES_FOLDER, path):
                 text = extended(root, path, documents)
-                texts.append((text, load_route(text)))
+                texts.append((text, load_route(text, layers)))
             elif is_in(BASES_FOLDER, path):
                 YamlText(root / path, content).group()  # what it says is checked with the words of those who extend it
-            else:
-                cure = f"name it {ROUTES_FOLDER}/NAME.yaml, or {BASES_FOLDER}/NAME.yaml for others to extend"
-                problems.append(_about(root / path, "nobody reads this file", cure))
-        except ConfigRefused as refused:
-            problems += refused.problems
     problems += _written_twice(texts)
-    if not any(is_in(ROUTES_FOLDER, path) for path in documents):
-        what, cure = "no route is written here", "add a file like routes/my-model.yaml"
-        problems.append(_about(root / ROUTES_FOLDER, what, cure))
-    if problems:
+    problems += conflicts(texts) if layers else ()
+    if problems or layers is None:
         raise ConfigRefused(gathered(problems))
-    return Configuration(root, settings, tuple(document for _, document in texts), dict(documents))
+    return Configuration(root, settings, tuple(document for _, document in texts), dict(documents), layers)
 
 
 def settings_alone(root: Path) -> SettingsDoc:
@@ -99,15 +99,22 @@ def load_file(file: Path) -> Configuration:
     else:
         root, path = file.parent, file.name
         documents = {path: text}
-    return Configuration(root, SettingsDoc(), (load_route(extended(root, path, documents)),), documents)
+    layers = _layers_of(root, documents)
+    route = load_route(extended(root, path, documents), layers)
+    return Configuration(root, SettingsDoc(), (route,), documents, layers)
 
 
-def load_route(text: WrittenText) -> RouteDoc:
-    """One route, parsed and checked; raises ConfigRefused."""
+def load_route(text: WrittenText, layers: LayersDoc | None = NO_LAYERS) -> RouteDoc:
+    """One route, parsed and checked; raises ConfigRefused. What it does to others is not looked at.
+
+    Without `layers`, for they are wrong themselves, nothing is held against them.
+    """
     document = parse_route(text)
-    problems = problems_of(document) or list(
-        assert_problems(document, traffic_of(compile_route(document, root=text.file.parent)))
-    )
+    problems = problems_of(document)
+    if layers is not None:
+        problems = [*problems, *enrolment_problems(document, layers)] or list(
+            assert_problems(document, traffic_of(compile_route(document, root=text.file.parent, layers=layers)))
+        )
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return document
@@ -122,6 +129,40 @@ def load_settings(text: YamlText) -> SettingsDoc:
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return settings
+
+
+@contextmanager
+def _noting(problems: list[Located]) -> Iterator[None]:
+    """Go on where a document is refused, so that everything is told at once."""
+    try:
+        yield
+    except ConfigRefused as refused:
+        problems += refused.problems
+
+
+def _unread(root: Path, documents: Mapping[str, str]) -> list[Located]:
+    """Files that are none of ours, and the lack of any route."""
+    cure = f"name it {ROUTES_FOLDER}/NAME.yaml, or {BASES_FOLDER}/NAME.yaml for others to extend"
+    found = [
+        _about(root / path, "nobody reads this file", cure)
+        for path in documents
+        if path not in (SETTINGS_FILE, LAYERS_FILE) and not is_in(ROUTES_FOLDER, path) and not is_in(BASES_FOLDER, path)
+    ]
+    if not any(is_in(ROUTES_FOLDER, path) for path in documents):
+        what, cure = "no route is written here", "add a file like routes/my-model.yaml"
+        found.append(_about(root / ROUTES_FOLDER, what, cure))
+    return found
+
+
+def _layers_of(root: Path, documents: Mapping[str, str]) -> LayersDoc:
+    if LAYERS_FILE not in documents:
+        return NO_LAYERS
+    text = YamlText(root / LAYERS_FILE, documents[LAYERS_FILE])
+    layers = parse_layers(text)
+    problems = layers_problems(layers)
+    if problems:
+        raise ConfigRefused(text.located(problem) for problem in problems)
+    return layers
 
 
 def _about(path: Path, what: str, cure: str) -> Located:

@@ -113,6 +113,8 @@ class RouteDoc:
     unit: SourceDoc = SourceDoc(header="x-turnout-unit")
     attributes: dict[Name, SourceDoc] = field(default_factory=dict)
     audience: tuple[AudienceDoc, ...] = ()
+    layer: Name | None = None  # of layers.yaml; other routes in it have other units
+    slots: Text | None = None  # the range of the layer whose units take part: 0%-20%
     shadow: tuple[ShadowDoc, ...] = ()
     timeout: Duration = "1s"
     pin: bool = False  # whether clients may choose an arm by its version
@@ -127,6 +129,30 @@ class RouteDoc:
     def is_expired(self, today: date) -> bool:
         """Whether its last day is over. Days are those of UTC."""
         return self.expires is not None and self.expires <= today
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldoutDoc:
+    """A share of all units that meets no experiment on any route: they get the baselines."""
+
+    share: Share
+    salt: Text = "holdout"  # another one draws other units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerDoc:
+    """A line on which routes have ranges that do not overlap, so that a unit meets the experiment of one at most."""
+
+    salt: Text | None = None  # by default the layer's name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersDoc:
+    """`layers.yaml`: what several routes share, beside `turnout.yaml`; may be absent."""
+
+    turnout: Literal["v1"] = "v1"
+    holdout: HoldoutDoc | None = None
+    layers: dict[Name, LayerDoc] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from pydantic import Field, TypeAdapter, ValidationError, with_config
 
-from gateway.config.documents import RouteDoc, SettingsDoc
+from gateway.config.documents import LayersDoc, RouteDoc, SettingsDoc
 from gateway.config.extends import WrittenText
 from gateway.config.problems import ConfigRefused, Located
 from gateway.config.yaml import SIZE_LIMIT, TOO_LONG, YamlText
@@ -45,6 +45,11 @@ def parse_settings(text: YamlText) -> SettingsDoc:
     return _validate(settings_adapter(), text)
 
 
+def parse_layers(text: YamlText) -> LayersDoc:
+    """The layers that were written; raises ConfigRefused with everything that is wrong."""
+    return _validate(layers_adapter(), text)
+
+
 @cache
 def route_adapter() -> TypeAdapter[RouteDoc]:
     """Built once, over the union of all strategies the catalogue finds; `kind` tells them apart."""
@@ -56,6 +61,11 @@ def route_adapter() -> TypeAdapter[RouteDoc]:
 @cache
 def settings_adapter() -> TypeAdapter[SettingsDoc]:
     return _strict_adapter(SettingsDoc)
+
+
+@cache
+def layers_adapter() -> TypeAdapter[LayersDoc]:
+    return _strict_adapter(LayersDoc)
 
 
 def read(file: Path) -> YamlText:
@@ -123,7 +133,7 @@ def _nearest(word: str, parent: object) -> str:
 
 @cache
 def _known_words() -> tuple[str, ...]:
-    classes = {found for top in (RouteDoc, SettingsDoc, *strategy_types()) for found in _dataclasses(top)}
+    classes = {found for top in (RouteDoc, SettingsDoc, LayersDoc, *strategy_types()) for found in _dataclasses(top)}
     return tuple(sorted({"in" if word.name == "values" else word.name for kind in classes for word in fields(kind)}))
 
 

@@ -10,6 +10,7 @@ from gateway.config.compile import compile_route
 from gateway.config.directory import Configuration
 from gateway.config.documents import RouteDoc
 from gateway.config.extends import unused_bases
+from gateway.config.layers import LAYERS_FILE
 from gateway.config.traffic import traffic_of
 
 
@@ -22,7 +23,7 @@ class Finding(Struct, frozen=True):
 
 
 def review(configuration: Configuration, models: Collection[PurePath], *, today: date) -> tuple[Finding, ...]:
-    """Everything stale, route by route, then bases nobody extends and those of `models` that no arm names.
+    """Everything stale, route by route, then empty layers, bases nobody extends and `models` that no arm names.
 
     Paths of `models` are relative to the root.
     """
@@ -33,14 +34,17 @@ def review(configuration: Configuration, models: Collection[PurePath], *, today:
             *_people(document),
             *_end(document, today),
             *_unreached(document, configuration),
+            *_layer(document),
             *_audience(document),
         )
     ]
     named = {PurePath(file) for document in configuration.routes for file in _files(document)}
     unused = sorted(set(models) - named)
+    empty = configuration.layers.layers.keys() - {document.layer for document in configuration.routes}
     bases = unused_bases(configuration.root, configuration.documents)
     return (
         *found,
+        *(Finding("", f"no route is in layer {layer}", f"remove it from {LAYERS_FILE}") for layer in sorted(empty)),
         *(Finding("", f"no route extends {base}", "remove the file") for base in bases),
         *(Finding("", f"no arm names {file}", "remove the file") for file in unused),
     )
@@ -70,10 +74,16 @@ def _end(document: RouteDoc, today: date) -> Iterator[Finding]:
 
 def _unreached(document: RouteDoc, configuration: Configuration) -> Iterator[Finding]:
     """Arms of which the document itself makes no use, its date apart."""
-    for name in traffic_of(compile_route(document, root=configuration.root)).unreached:
+    for name in traffic_of(compile_route(document, root=configuration.root, layers=configuration.layers)).unreached:
         yield Finding(
             document.route, f"arm {name} gets no request", "remove it, or give it a share or a place in fallback"
         )
+
+
+def _layer(document: RouteDoc) -> Iterator[Finding]:
+    if document.layer is not None and document.strategy.kind == "baseline":
+        what = f"it keeps {document.slots} of layer {document.layer} from others and tries nothing with it"
+        yield Finding(document.route, what, "remove layer and slots")
 
 
 def _audience(document: RouteDoc) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.config.parse import route_adapter, settings_adapter
+from gateway.config.parse import layers_adapter, route_adapter, settings_adapter
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -14,6 +14,7 @@ def schemas() -> Mapping[str, str]:
     return {
         "route.json": _text(route_adapter().json_schema()),
         "part.json": _text({**_part(route_adapter().json_schema()), "title": "Part of a route"}),
+        "layers.json": _text(layers_adapter().json_schema()),
         "settings.json": _text(settings_adapter().json_schema()),
     }
 

@@ -11,8 +11,10 @@ from strategies.core.plan import WHOLE_PPM
 
 
 class Traffic(Struct, frozen=True):
-    """One route in numbers. Shares are of the units that take part; calls are of their requests, in ppm, expected.
+    """One route in numbers. Shares are of the units that take part; calls are of all requests, in ppm, expected.
 
+    `held_out_ppm` is the share of all units that meets no experiment, `slots_ppm` the range of the route's `layer` that
+    takes part, all of it where it is in none. Of an audience nobody knows how large it is; it is left out of account.
     `unreached` are arms that get no request under any share of the strategy, shadow or fallback. `unlike` says what
     an arm of the test runs on that the baseline does not: latencies then compare engines, not models.
     """
@@ -25,6 +27,14 @@ class Traffic(Struct, frozen=True):
     fallback: tuple[str, ...]
     unreached: tuple[str, ...]
     unlike: Mapping[str, tuple[str, ...]]
+    held_out_ppm: int = 0
+    layer: str = ""
+    slots_ppm: tuple[int, int] = (0, WHOLE_PPM)
+
+    @property
+    def enrolled_ppm(self) -> int:
+        """The share of all units that takes part."""
+        return round(_enrolled_ppm(self.held_out_ppm, self.slots_ppm))
 
     @property
     def shadow_load_ppm(self) -> int:
@@ -43,8 +53,11 @@ def traffic_of(route: CompiledRoute) -> Traffic:
     for start, end, plan in route.decider.allocation.intervals():
         widths[plan.serve[0].name] += end - start
     shares = {name: round(width * WHOLE_PPM / POINTS) for name, width in widths.items()}
-    shadows = {
-        name: round(ppm * (WHOLE_PPM - shares.get(name, 0)) / WHOLE_PPM)  # an arm is never the shadow of itself
+    held_out_ppm = route.holdout.ppm if route.holdout else 0
+    slots_ppm = route.slots.draw.range_ppm if route.slots else (0, WHOLE_PPM)
+    enrolled_ppm = _enrolled_ppm(held_out_ppm, slots_ppm)
+    shadows = {  # an arm is never the shadow of itself
+        name: round(ppm * (WHOLE_PPM - shares.get(name, 0) * enrolled_ppm / WHOLE_PPM) / WHOLE_PPM)
         for name, ppm in route.shadows.items()
     }
     reached = shares.keys() | {name for name, ppm in shadows.items() if ppm} | set(route.fallback)
@@ -57,7 +70,15 @@ def traffic_of(route: CompiledRoute) -> Traffic:
         fallback=route.fallback,
         unreached=tuple(each.arm.name for each in route.arms if each.arm.name not in reached and not route.is_pinnable),
         unlike=dict(_unlike(route, shares.keys())),
+        held_out_ppm=held_out_ppm,
+        layer=route.slots.layer if route.slots else "",
+        slots_ppm=slots_ppm,
     )
+
+
+def _enrolled_ppm(held_out_ppm: int, slots_ppm: tuple[int, int]) -> float:
+    """The share of all units that takes part. Holdout and layer are drawn independently."""
+    return (slots_ppm[1] - slots_ppm[0]) * (WHOLE_PPM - held_out_ppm) / WHOLE_PPM
 
 
 def _unlike(route: CompiledRoute, compared: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -68,6 +68,7 @@ def meaning_of(revision: Revision, root: Path) -> Meaning:
             compile_route(
                 document,
                 root=root,
+                layers=configuration.layers,
                 state=kept[document.route].rollout,
                 before=kept[document.route].allocation(),
                 today=date.max if kept[document.route].is_expired else date.min,
@@ -87,17 +88,21 @@ def prepare(live: Meaning, change: Change, *, today: date, contents: Contents) -
     configuration = live.configuration
     if isinstance(change, Apply):
         configuration = load_documents(configuration.root, change.documents)
+    root, layers = configuration.root, configuration.layers
     routes = {document.route: document for document in configuration.routes}
     _refuse_unknown(change, routes)
     before = live.sides()
     digests = {
-        name: contents.digests_of(compile_route(document, root=configuration.root)) for name, document in routes.items()
+        name: contents.digests_of(compile_route(document, root=root, layers=layers))
+        for name, document in routes.items()
     }
     rollouts = rollouts_after(before, routes, digests, {n: k.rollout for n, k in live.kept.items()}, change)
     after = {}
     for name, document in routes.items():
         inherited = inherited_map(document, live.routes.get(name))
-        compiled = compile_route(document, root=configuration.root, state=rollouts[name], before=inherited, today=today)
+        compiled = compile_route(
+            document, root=root, layers=layers, state=rollouts[name], before=inherited, today=today
+        )
         after[name] = Side(document, compiled, digests[name])
     differences = diff_routes(before, after)
     fresh = _fresh(differences, change)
@@ -158,4 +163,6 @@ def _meaning(
 def _stamped(route: CompiledRoute, document: RouteDoc, kept: Kept) -> CompiledRoute:
     """The route with its digests, its experiment's beginning, and a print that is equal only while nothing changed."""
     arms = tuple(replace(each, digest=kept.digests.get(each.arm.name, "")) for each in route.arms)
-    return replace(route, arms=arms, began=kept.began, fingerprint=text_digest(f"{document!r} {write(kept)}"))
+    enrolment = f"{route.holdout!r} {route.slots!r}"  # comes from another document
+    print_ = text_digest(f"{document!r} {enrolment} {write(kept)}")
+    return replace(route, arms=arms, began=kept.began, fingerprint=print_)

@@ -7,16 +7,10 @@ from msgspec import Struct
 
 from strategies.core.arm import Arm
 from strategies.core.assignment import POINTS, SEPARATOR, Allocation, width_of
+from strategies.core.enrolment import Gate
 from strategies.core.plan import WHOLE_PPM, Decision, Plan, RequestFacts
 
 SHADOWS_LIMIT = 8  # the draws form a bit mask into a prebuilt table, of 2^8 tuples at most
-
-
-class Audience(Struct, frozen=True):
-    """Units whose attribute (by its place in the facts) has one of these values. All rules must hold."""
-
-    attribute: int
-    values: frozenset[str]
 
 
 class ShadowDraw(Struct, frozen=True):
@@ -61,14 +55,13 @@ def shadow_draw(salt: str, arm: Arm, share_ppm: int) -> ShadowDraw:
 class Decider(Struct, frozen=True):
     """Decides for one route: override or pin, then enrolment, then the allocation at the unit's point, then shadows.
 
-    `overrides` and `pins` hold a plan for every arm by name; `outside` is the plan of units the audience leaves out.
+    `overrides` and `pins` hold a plan for every arm by name.
     """
 
     allocation: Allocation
-    outside: Plan
     overrides: Mapping[str, Plan]
     pins: Mapping[str, Plan]
-    audience: tuple[Audience, ...] = ()
+    gates: tuple[Gate, ...] = ()
     shadows: ShadowTable | None = None
 
     def decide(self, facts: RequestFacts) -> Decision:
@@ -82,7 +75,7 @@ class Decider(Struct, frozen=True):
             return self.overrides[facts.override]
         if facts.pinned:
             return self.pins[facts.pinned]
-        for rule in self.audience:
-            if facts.attributes[rule.attribute] not in rule.values:
-                return self.outside
+        for gate in self.gates:
+            if gate.leaves_out(facts):
+                return gate.instead
         return self.allocation.at(facts.point)

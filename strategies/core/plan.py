@@ -14,9 +14,10 @@ class Reason(StrEnum):
 
     SPLIT = "split"  # the unit's point fell into the arm's share
     ONLY_ARM = "only_arm"  # nothing to choose between
-    NOT_ENROLLED = "not_enrolled"  # outside the audience: the baseline answers, nothing is counted
+    NOT_ENROLLED = "not_enrolled"  # outside the audience or the layer's range: the baseline answers, nothing is counted
     OVERRIDE = "override"  # a trusted caller forced the arm; never evidence
     PINNED = "pinned"  # the caller asked for an exact version; never evidence
+    HELD_OUT = "held_out"  # meets no experiment on any route: the baseline answers, nothing is counted
 
 
 class RequestFacts(Struct, frozen=True, gc=False):

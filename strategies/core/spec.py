@@ -40,6 +40,17 @@ def share_ppm(share: Share) -> int:
     return int(ppm)
 
 
+def range_ppm(written: str) -> tuple[int, int]:
+    """The two ends of a range in parts per million, the second not part of it. Raises ValueError with the cure."""
+    start, dash, end = written.partition("-")
+    if not dash or not start.strip() or not end.strip():
+        raise ValueError(f"'{written}' is no range; write it like 0%-20%")
+    found = share_ppm(start), share_ppm(end)
+    if found[0] >= found[1]:
+        raise ValueError(f"nothing lies in {written}; write the lower end first, as in 0%-20%")
+    return found
+
+
 def percent(ppm: float) -> str:
     """A share as people read it: 5%, 0.1%."""
     return f"{ppm / 10_000:.7g}%"
@@ -58,6 +69,15 @@ def duration_s(duration: Duration) -> float:
 def share_problems(path: tuple[str | int, ...], share: Share) -> list[Problem]:
     try:
         share_ppm(share)
+    except ValueError as error:
+        what, _, cure = str(error).partition("; ")
+        return [Problem(path, what, cure)]
+    return []
+
+
+def range_problems(path: tuple[str | int, ...], written: str) -> list[Problem]:
+    try:
+        range_ppm(written)
     except ValueError as error:
         what, _, cure = str(error).partition("; ")
         return [Problem(path, what, cure)]

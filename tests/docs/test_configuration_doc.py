@@ -9,7 +9,7 @@ import pytest
 from gateway.config import documents
 from gateway.config.check import SCHEMES
 from gateway.config.compile import compile_route
-from gateway.config.directory import load_documents, load_route
+from gateway.config.directory import NO_LAYERS, load_documents, load_route
 from gateway.config.yaml import YamlText
 from strategies.core.catalogue import kinds, strategy_types
 
@@ -47,7 +47,7 @@ def test_every_route_in_the_documentation_compiles(page):
     """What is shown can be copied."""
     for block in re.findall(r"```yaml\n(turnout: v1\nroute:.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL):
         route = load_route(YamlText(Path(page), block))
-        assert compile_route(route, root=ROOT).plans
+        assert compile_route(route, root=ROOT, layers=NO_LAYERS).plans
 
 
 def test_documents_that_belong_together_load_together():
@@ -57,5 +57,6 @@ def test_documents_that_belong_together_load_together():
     assert first
     configuration = load_documents(ROOT, {"routes/digits.yaml": first[1], **dict(named)})
 
-    assert [route.route for route in configuration.routes] == ["digits", "digits-nz"]
+    assert [route.route for route in configuration.routes] == ["digits", "digits-nz", "fraud"]
     assert configuration.routes[1].strategy.candidate == "digits-mlp"
+    assert list(configuration.layers.layers) == [configuration.routes[2].layer]

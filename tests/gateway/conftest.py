@@ -12,7 +12,7 @@ import pytest
 from gateway.arrival import Arrival, EventIds
 from gateway.config.compile import compile_route
 from gateway.config.contents import Contents
-from gateway.config.directory import load_route
+from gateway.config.directory import NO_LAYERS, load_route
 from gateway.config.yaml import YamlText, dump
 from gateway.execution.outcome import Routed
 from gateway.publishing.prepare import nothing_yet, prepare
@@ -92,7 +92,7 @@ BASE = {
 
 def compiled(**changes: object):
     document = load_route(YamlText(Path("digits.yaml"), dump(BASE | changes)))
-    return compile_route(document, root=Path("/nowhere"))
+    return compile_route(document, root=Path("/nowhere"), layers=NO_LAYERS)
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ def launch(tmp_path):
     """The committed configuration, ready to be served."""
     configuration = load_directory(ROOT / "configs")
     routes = tuple(
-        compile_route(document, root=configuration.root, state=RolloutState(0)) for document in configuration.routes
+        compile_route(document, root=configuration.root, layers=configuration.layers, state=RolloutState(0))
+        for document in configuration.routes
     )
     return Launch(routes=routes, state=tmp_path, events=str(tmp_path / "events"))
 

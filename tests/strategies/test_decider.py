@@ -3,7 +3,8 @@
 import pytest
 
 from strategies.core.assignment import reallocate
-from strategies.core.decider import Audience, Decider, ShadowTable, shadow_draw
+from strategies.core.decider import Decider, ShadowTable, shadow_draw
+from strategies.core.enrolment import Audience
 from strategies.core.plan import Reason, RequestFacts, answering, uncounted
 
 REGION = 0
@@ -14,10 +15,9 @@ def decider(arms):
     plans = (answering(arms["new"], 100_000, arms), answering(arms.baseline, 900_000, arms))
     return Decider(
         allocation=reallocate(None, plans),
-        outside=uncounted(arms.baseline, Reason.NOT_ENROLLED, arms),
         overrides={arm.name: uncounted(arm, Reason.OVERRIDE, arms) for arm in arms},
         pins={arm.name: uncounted(arm, Reason.PINNED, arms) for arm in arms},
-        audience=(Audience(REGION, frozenset({"nz"})),),
+        gates=(Audience(REGION, frozenset({"nz"}), uncounted(arms.baseline, Reason.NOT_ENROLLED, arms)),),
         shadows=ShadowTable(
             (shadow_draw("digits/0", arms["newer"], 1_000_000), shadow_draw("digits/0", arms["dumb"], 250_000))
         ),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.compile import compile_route
-from gateway.config.directory import load_route
+from gateway.config.directory import NO_LAYERS, load_route
 from gateway.config.problems import ConfigRefused
 from gateway.config.yaml import YamlText
 from runners.core.runner import Batching
@@ -30,7 +30,7 @@ def loaded(batching, model="file:a.onnx"):
 )
 def test_what_is_written_reaches_the_model(written, meant):
     """With defaults for what is not."""
-    assert meant == compile_route(loaded(written), root=Path()).arms[0].model.batching
+    assert meant == compile_route(loaded(written), root=Path(), layers=NO_LAYERS).arms[0].model.batching
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.compile import compile_route
-from gateway.config.directory import load_route
+from gateway.config.directory import NO_LAYERS, load_route
 from gateway.config.yaml import YamlText, dump
 from strategies.core.plan import Reason
 
@@ -91,19 +91,20 @@ def test_the_audience_keeps_the_rest_on_the_baseline(compile_changed):
         audience=[{"attribute": "region", "in": ["nz"]}],
     )
 
-    assert (route.decider.audience[0].attribute, route.decider.outside.reason) == (1, Reason.NOT_ENROLLED)
+    (gate,) = route.decider.gates
+    assert (gate.attribute, gate.instead.reason) == (1, Reason.NOT_ENROLLED)
 
 
 @pytest.mark.parametrize("name", ["baseline", "ab", "canary", "shadow", "audience"])
 def test_the_examples_compile(name):
     """What the documents show can be copied."""
 
-    from gateway.config.directory import load_route
+    from gateway.config.directory import NO_LAYERS, load_route
     from gateway.config.parse import read
 
     file = Path(__file__).parents[3] / "examples" / "strategies" / f"{name}.yaml"
 
-    assert compile_route(load_route(read(file)), root=file.parent).plans
+    assert compile_route(load_route(read(file)), root=file.parent, layers=NO_LAYERS).plans
 
 
 @pytest.mark.parametrize("strategy", [{"kind": "ab", "shares": {"new": "50%"}}, CANARY])
@@ -111,7 +112,9 @@ def test_at_its_end_an_experiment_goes_back_to_the_baseline(strategy):
     """And says so; the day before it goes on."""
     written = {**BASE, "strategy": strategy, "shadow": [{"candidate": "newer"}], "expires": "2027-01-31"}
     document = load_route(YamlText(Path("r.yaml"), dump(written)))
-    before, after = (compile_route(document, root=Path(), today=date(2027, 1, day)) for day in (30, 31))
+    before, after = (
+        compile_route(document, root=Path(), layers=NO_LAYERS, today=date(2027, 1, day)) for day in (30, 31)
+    )
 
     assert (before.notice, len(before.plans), before.shadows) == ("", 2, {"newer": 1_000_000})
     assert [(plan.assigned.name, plan.share_ppm) for plan in after.plans] == [("old", 1_000_000)]

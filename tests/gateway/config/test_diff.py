@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.config.compile import compile_route, inherited_map
 from gateway.config.diff import RouteDiff, Side, diff_route, diff_routes
-from gateway.config.directory import load_route
+from gateway.config.directory import NO_LAYERS, load_route
 from gateway.config.yaml import YamlText, dump
 from strategies.core.assignment import POINTS
 from strategies.core.spec import percent
@@ -31,7 +31,9 @@ permille = st.integers(0, 500)
 def side(before: Side | None = None, digests: dict[str, str] | None = None, **changes: object) -> Side:
     document = load_route(YamlText(Path("digits.yaml"), dump(BASE | changes)))
     inherited = inherited_map(document, before.compiled if before else None)
-    return Side(document, compile_route(document, root=Path("/nowhere"), before=inherited), digests or {})
+    return Side(
+        document, compile_route(document, root=Path("/nowhere"), layers=NO_LAYERS, before=inherited), digests or {}
+    )
 
 
 def ab(new: int, newer: int) -> dict[str, object]:

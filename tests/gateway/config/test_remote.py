@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.compile import compile_route
-from gateway.config.directory import load_route
+from gateway.config.directory import NO_LAYERS, load_route
 from gateway.config.problems import ConfigRefused
 from gateway.config.yaml import YamlText, dump
 from runners.core.runner import RemoteServer
@@ -29,7 +29,7 @@ def problem_of(**changes):
 def test_a_remote_arm_is_run_by_the_remote_runner_with_files_beside_the_configuration():
     """The reference says what runs it; certificates and token lie where models do."""
     tls = {"ca_file": "ca.crt", "cert_file": "c.crt", "key_file": "/keys/c.key"}
-    route = compile_route(load(tls=tls, token_file="token"), root=Path("/etc/turnout"))
+    route = compile_route(load(tls=tls, token_file="token"), root=Path("/etc/turnout"), layers=NO_LAYERS)
     etc = Path("/etc/turnout")
     expected = RemoteServer("grpcs://host:8001", etc / "ca.crt", etc / "c.crt", Path("/keys/c.key"), etc / "token")
     assert [("embedded", None), ("remote", expected)] == [(arm.runner, arm.model.server) for arm in route.arms]
@@ -77,5 +77,5 @@ def test_a_remote_baseline_needs_somebody_behind_it():
 def test_a_remote_baseline_with_somebody_behind_it_gets_no_twin():
     """Its model cannot be held here."""
     document = load(chain=("there", "old"), old_role="reserve", role="baseline")
-    route = compile_route(document, root=Path("/"))
+    route = compile_route(document, root=Path("/"), layers=NO_LAYERS)
     assert (("there", "old"), 2) == (route.fallback, len(route.arms))

@@ -218,7 +218,6 @@ class Stage:
             arms=tuple(BoundArm(arm, endpoint) for arm, endpoint in zip(arms.all, endpoints, strict=True)),
             decider=Decider(
                 allocation=reallocate(None, (plan,)),
-                outside=plan,
                 overrides={arm.name: uncounted(arm, Reason.OVERRIDE, arms) for arm in arms},
                 pins={arm.name: uncounted(arm, Reason.PINNED, arms) for arm in arms},
             ),

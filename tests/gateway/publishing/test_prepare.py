@@ -42,6 +42,28 @@ def test_a_step_adds_units_and_keeps_the_experiment(root, after):
     )
 
 
+def test_a_change_of_the_layers_alone_is_a_change_of_every_route(root, after):
+    """A route whose own document says the same is served anew, or the holdout would hold nobody."""
+    live = after(APPLY)
+    held = Apply(documents() | {"layers.yaml": "holdout: {share: 2%}\n"})
+    prepared = prepare(live, held, today=TODAY, contents=Contents())
+    (difference,) = prepared.differences
+    assert ("2% of all units are held out: they get the baseline",) == difference.words
+    assert live.routes["digits"].fingerprint != prepared.meaning.routes["digits"].fingerprint
+    again = meaning_of(stored(prepared.meaning), root)
+    assert prepared.meaning.routes["digits"].fingerprint == again.routes["digits"].fingerprint
+    assert prepared.meaning.routes["digits"].decider.gates == again.routes["digits"].decider.gates
+
+
+def test_a_base_is_stored_with_the_routes_that_extend_it(root, after):
+    """A revision is whole: nothing it means lies anywhere else."""
+    base = documents()["routes/digits.yaml"].replace("route: digits\n", "")
+    texts = {"bases/b.yaml": base, "routes/digits.yaml": "extends: bases/b.yaml\nroute: digits\n"}
+    live = after(Apply(texts))
+    assert texts == dict(live.content.documents)
+    assert meaning_of(stored(live), root).configuration.routes == live.configuration.routes
+
+
 @given(
     st.lists(st.sampled_from([*Verb]), max_size=8), st.lists(st.sampled_from(("1%", "2%", "10%", "50%")), max_size=3)
 )
