@@ -124,6 +124,7 @@ def _trouble(each: dict[str, Any]) -> str:
 def _print_route(told: dict[str, Any]) -> None:
     rows = [
         ("does", told["sentence"]),
+        ("takes part", f"{percent(told['enrolled_ppm'])} of all units{_of_layer(told)}"),
         ("units", ", ".join(f"{arm} {percent(ppm)}" for arm, ppm in told["shares_ppm"].items())),
         ("shadows", ", ".join(f"{arm} {percent(ppm)}" for arm, ppm in told["shadow_ppm"].items()) or "none"),
         ("fallback", " → ".join(told["fallback"])),
@@ -136,6 +137,10 @@ def _print_route(told: dict[str, Any]) -> None:
     width = max(len(word) for word, _ in rows)
     for word, text in rows:
         typer.echo(f"{word:{width}}  {text}")
+
+
+def _of_layer(told: dict[str, Any]) -> str:
+    return f", in layer {told['layer']}" if told["layer"] else ""
 
 
 def _print_documents(documents: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from gateway.cli.printing import Output, OutputOption, show
 from gateway.config.compiled import CompiledRoute
 from gateway.config.contents import model_file
 from gateway.config.directory import Configuration
-from gateway.config.layers import free_ranges, range_words
+from gateway.config.layers import free_ranges, range_of, range_words
 from gateway.config.traffic import Traffic, traffic_of
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent
@@ -62,7 +62,7 @@ def _enrolment(traffic: Traffic) -> Iterator[str]:
 def _members(layer: str, configuration: Configuration) -> Iterator[str]:
     """Who has which part of a layer, and what is left of it."""
     members = [route for route in configuration.routes if route.layer == layer]
-    yield from (f"{route.route} {route.slots}" for route in members)
+    yield from (f"{route.route} {route.slots}" for route in sorted(members, key=range_of))
     free = ", ".join(map(range_words, free_ranges(members)))
     yield f"free {free}" if free else "nothing free"
 
@@ -74,10 +74,7 @@ def _plain(route: CompiledRoute) -> dict[str, object]:
         "strategy": traffic.strategy,
         "notice": route.notice,
         "answers": traffic.answers,
-        "held_out_ppm": traffic.held_out_ppm,
-        "layer": traffic.layer,
-        "slots_ppm": list(traffic.slots_ppm),
-        "enrolled_ppm": traffic.enrolled_ppm,
+        **traffic.enrolment(),
         "shares_ppm": dict(traffic.shares_ppm),
         "shadow_ppm": dict(traffic.shadow_ppm),
         "calls_ppm": traffic.calls_ppm,

@@ -57,11 +57,17 @@ def conflicts(placed: Sequence[Placed]) -> Iterator[Located]:
 def free_ranges(routes: Sequence[RouteDoc]) -> list[tuple[int, int]]:
     """What the routes of a layer leave of it, in ppm."""
     free, end = [], 0
-    for start, stop in sorted(_range(document) for document in routes):
+    for start, stop in sorted(range_of(document) for document in routes):
         if start > end:
             free.append((end, start))
         end = max(end, stop)
     return free if end == WHOLE_PPM else [*free, (end, WHOLE_PPM)]
+
+
+def range_of(document: RouteDoc) -> tuple[int, int]:
+    """The range in ppm of a route that is in a layer."""
+    assert document.slots is not None
+    return range_ppm(document.slots)
 
 
 def range_words(range_: tuple[int, int]) -> str:
@@ -77,7 +83,7 @@ def gates_of(document: RouteDoc, layers: LayersDoc, arms: Arms) -> tuple[Gate, .
         draw = held_out(layers.holdout.salt, share_ppm(layers.holdout.share))
         gates.append(Holdout(draw, uncounted(arms.baseline, Reason.HELD_OUT, arms)))
     if document.layer is not None:
-        gates.append(Slots(document.layer, in_layer(_salt(layers, document.layer), _range(document)), outside))
+        gates.append(Slots(document.layer, in_layer(_salt(layers, document.layer), range_of(document)), outside))
     places = {name: place for place, name in enumerate(document.attributes)}
     gates += [Audience(places[rule.attribute], frozenset(rule.values), outside) for rule in document.audience]
     return tuple(gates)
@@ -85,11 +91,6 @@ def gates_of(document: RouteDoc, layers: LayersDoc, arms: Arms) -> tuple[Gate, .
 
 def _salt(layers: LayersDoc, name: str) -> str:
     return layers.layers[name].salt or name
-
-
-def _range(document: RouteDoc) -> tuple[int, int]:
-    assert document.slots is not None
-    return range_ppm(document.slots)
 
 
 def _unlike_units(layer: str, members: list[Placed]) -> Iterator[Located]:
@@ -103,15 +104,15 @@ def _unlike_units(layer: str, members: list[Placed]) -> Iterator[Located]:
 
 def _overlaps(layer: str, members: list[Placed]) -> Iterator[Located]:
     """In the order of the line, only the range that reaches farthest so far can overlap the next one."""
-    in_order = sorted(members, key=lambda placed: _range(placed[1]))
+    in_order = sorted(members, key=lambda placed: range_of(placed[1]))
     free = ", ".join(map(range_words, free_ranges([document for _, document in members])))
     far_text, far = in_order[0]
     for text, document in in_order[1:]:
-        if _range(document)[0] < _range(far)[1]:
+        if range_of(document)[0] < range_of(far)[1]:
             what = f"{document.slots} of layer '{layer}' overlaps {far.slots} of route '{far.route}' in {far_text.file}"
             cure = f"give each unit to one of them; free is {free or 'nothing'}"
             yield text.located(Problem(("slots",), what, cure))
-        if _range(document)[1] > _range(far)[1]:
+        if range_of(document)[1] > range_of(far)[1]:
             far_text, far = text, document
 
 

@@ -1,6 +1,7 @@
 """What a compiled route does to traffic, as values that can be printed, compared and asserted. Pure."""
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -35,6 +36,15 @@ class Traffic(Struct, frozen=True):
     def enrolled_ppm(self) -> int:
         """The share of all units that takes part."""
         return round(_enrolled_ppm(self.held_out_ppm, self.slots_ppm))
+
+    def enrolment(self) -> dict[str, Any]:
+        """Who takes part, for programs."""
+        return {
+            "held_out_ppm": self.held_out_ppm,
+            "layer": self.layer,
+            "slots_ppm": list(self.slots_ppm),
+            "enrolled_ppm": self.enrolled_ppm,
+        }
 
     @property
     def shadow_load_ppm(self) -> int:

@@ -90,6 +90,7 @@ def tell_route(meaning: Meaning, name: str) -> dict[str, Any]:
         "hypothesis": document.hypothesis,
         "expires": document.expires.isoformat() if document.expires else None,
         "experiment": f"{name}@{kept.began}",
+        **traffic.enrolment(),
         "shares_ppm": dict(traffic.shares_ppm),
         "shadow_ppm": dict(traffic.shadow_ppm),
         "fallback": list(traffic.fallback),
