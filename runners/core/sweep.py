@@ -122,12 +122,17 @@ def takes_rows(signature: Signature) -> bool:
 
 
 def advise(cells: Sequence[Cell], cores_n: int) -> Advice | None:
-    """The fewest rows of a run that bring nearly the most, and processes for `cores_n` cores; None if all failed."""
+    """The fewest rows of a run that bring nearly the most, and processes for `cores_n` cores; None if all failed.
+
+    Rows of a run are judged by callers that are alone: where several ask, the endpoint has their calls share runs, and
+    a call of one row is no run of one row.
+    """
     good = [cell for cell in cells if not cell.failure]
     if not good:
         return None
-    most = max(cell.rows_s for cell in good)
-    enough = min((cell for cell in good if cell.rows_s >= ENOUGH * most), key=lambda cell: (cell.rows_n, cell.p99_ms))
+    alone = [cell for cell in good if cell.callers_n == 1] or good
+    most = max(cell.rows_s for cell in alone)
+    enough = min((cell for cell in alone if cell.rows_s >= ENOUGH * most), key=lambda cell: (cell.rows_n, cell.p99_ms))
     best = max(_single(good) or good, key=lambda cell: cell.rows_s)
     return Advice(enough.rows_n, max(1, round(cores_n / max(best.cores, 0.5))), best)
 

@@ -1,6 +1,7 @@
 """`turnout bench` as somebody types it for a model of their own."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def test_programs_get_figures() -> None:
     done = turnout("digits", "--seconds", "1", "--arm", "digits-mlp", "-o", "json")
     facts = json.loads(done.stdout)
     assert ("digits-mlp", 16, "") == (facts["arm"], len(facts["cells"]), "".join(c["failure"] for c in facts["cells"]))
+
+
+def test_more_threads_are_tried_where_there_are_cores_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has two cores learns whether a call is quicker on both."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    done = turnout("digits", "--seconds", "1")
+    assert ("lone call p50 ms" in done.stdout, "threads: " in done.stdout) == (True, True), done.output
+    facts = json.loads(turnout("digits", "--seconds", "1", "-o", "json").stdout)
+    assert [(1, 1), (2, 1)] == [(each["threads_n"], each["lone"]["callers_n"]) for each in facts["threads"]]
+
+
+def test_on_one_core_no_more_threads_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert [] == json.loads(turnout("digits", "--seconds", "1", "-o", "json").stdout)["threads"]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,12 @@ def test_the_fewest_rows_that_bring_nearly_the_most_are_advised(figures, max_row
     assert max_rows == advise([cell(rows, 16, rate) for rows, rate in figures.items()], 2).max_rows
 
 
+def test_calls_that_shared_a_run_do_not_speak_for_small_runs():
+    """Many callers of one row are answered from runs of many; to advise runs of one row would turn that off."""
+    alone = [cell(1, 1, 350.0), cell(8, 1, 1600.0), cell(32, 1, 2900.0), cell(128, 1, 3000.0)]
+    assert 32 == advise([*alone, cell(1, 64, 3000.0), cell(128, 64, 3050.0)], 2).max_rows
+
+
 @pytest.mark.parametrize(("cores", "workers"), [(1.0, 8), (1.1, 7), (2.0, 4), (8.0, 1), (16.0, 1)])
 def test_processes_are_advised_that_use_the_cores(cores, workers):
     """A model that takes one core alone leaves seven of eight idle."""
