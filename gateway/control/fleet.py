@@ -25,45 +25,57 @@ class Fleet:
         self._unpacked = launch
         self._routes = b""
         self._crew: Crew | None = None
-        self._warmed: dict[int, set[int]] = {}  # revision -> processes
+        self._warmed: list[Worker] = []  # those who wait for a swap or a discard, each held in its turn
         self._behind: set[asyncio.Task[None]] = set()
+        self._is_led = asyncio.Event()
+        self._is_led.set()
+
+    def expect(self) -> None:
+        """From now on a change waits for a crew that can open its models."""
+        self._is_led.clear()
 
     def lead(self, crew: Crew) -> None:
-        """From now on there is somebody to lead."""
+        """From now on there is somebody to lead. Who started before the latest change is brought along."""
         self._crew = crew
+        self._is_led.set()
+        for worker in crew.workers:
+            self.join(worker)
 
     async def warm(self, meaning: Meaning) -> dict[str, str]:
         """Have everybody open what a revision needs; returns what could not be, with the reason, by its place."""
+        await self._is_led.wait()
         routes = await asyncio.to_thread(pack_routes, tuple(meaning.routes.values()))
-        workers = self._workers()
-        told = await asyncio.gather(*(worker.warm(meaning.number, routes, WARM_LIMIT_S) for worker in workers))
+        try:
+            for worker in self._workers():  # a worker keeps one table warm, so nobody else may warm another before ours
+                await worker.turn.acquire()
+                self._warmed.append(worker)
+            told = await asyncio.gather(*(each.warm(meaning.number, routes, WARM_LIMIT_S) for each in self._warmed))
+        except BaseException:
+            self.discard(meaning.number)
+            raise
         refused = {place: reason for each in told for place, reason in each.items()}
         if refused:
             self.discard(meaning.number)
-        else:
-            self._warmed = {meaning.number: {worker.pid for worker in workers}}
         return refused
 
     def discard(self, number: int) -> None:
         """Have everybody close what was opened for a revision."""
-        self._warmed.pop(number, None)
-        for worker in self._workers():
+        for worker in self._release():
             worker.discard(number)
 
     async def swap(self, meaning: Meaning) -> None:
         """Make a revision live everywhere. Whoever was not there to warm it follows as soon as it can."""
-        self.number = meaning.number
         routes = tuple(meaning.routes.values())
-        self._routes = await asyncio.to_thread(pack_routes, routes)
-        self._unpacked = replace(self._unpacked, revision=meaning.number, routes=routes)
-        self.launch = await asyncio.to_thread(pack, self._unpacked)
-        warm = self._warmed.pop(meaning.number, set())
-        workers = self._workers()
-        ready = [worker for worker in workers if worker.pid in warm]
-        swapped = await asyncio.gather(*(worker.swap(meaning.number, SWAP_LIMIT_S) for worker in ready))
-        late = [worker for worker, is_done in zip(ready, swapped, strict=True) if not is_done]
-        for worker in (*late, *(worker for worker in workers if worker.pid not in warm)):
-            self.join(worker)
+        unpacked = replace(self._unpacked, revision=meaning.number, routes=routes)
+        try:
+            packed, launch = await asyncio.to_thread(lambda: (pack_routes(routes), pack(unpacked)))
+            # All at once: who joins between a number and its routes would serve the old ones under the new number.
+            self.number, self._routes, self._unpacked, self.launch = meaning.number, packed, unpacked, launch
+            await asyncio.gather(*(worker.swap(meaning.number, SWAP_LIMIT_S) for worker in self._warmed))
+        finally:
+            self._release()
+            for worker in self._workers():
+                self.join(worker)
 
     def join(self, worker: Worker) -> None:
         """Bring one that may have started under an older revision to the live one."""
@@ -87,12 +99,22 @@ class Fleet:
 
     async def _catch_up(self, worker: Worker) -> None:
         while worker.is_up and worker.revision != self.number:
-            number = self.number
-            refused = await worker.warm(number, self._routes, WARM_LIMIT_S)
-            if not refused and await worker.swap(number, SWAP_LIMIT_S):
-                continue
+            async with worker.turn:
+                number, routes = self.number, self._routes
+                if worker.revision == number:  # it was brought along while this waited
+                    return
+                refused = await worker.warm(number, routes, WARM_LIMIT_S)
+                if not refused and await worker.swap(number, SWAP_LIMIT_S):
+                    continue
             LOG.error("worker %d cannot follow to revision %d: %s", worker.slot, number, refused or "no answer")
             await asyncio.sleep(AGAIN_S)
+
+    def _release(self) -> list[Worker]:
+        """Let others have their turn with those who were warmed; returns these."""
+        warmed, self._warmed = self._warmed, []
+        for worker in warmed:
+            worker.turn.release()
+        return warmed
 
     def _workers(self) -> list[Worker]:
         return [worker for worker in self._crew.workers if worker.is_up] if self._crew else []

@@ -69,6 +69,7 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         async with _scraping(crew, log, launch.host, ports.metrics) as metrics_port:
             await boot(publisher, shelf, offer, vigil.me)
             _warn(publisher.meaning.routes.values())
+            fleet.expect()
             starting = asyncio.ensure_future(crew.start())
             async with _admin(publisher, shelf, launch, ports.admin, identity.code_version) as admin_port:
                 served = await _unless(stopped, starting)

@@ -41,6 +41,7 @@ class Worker:
         self.start_s = 0.0  # how long it took to be ready
         self.is_leaving = False
         self.revision = 0  # that its requests are routed by
+        self.turn = asyncio.Lock()  # whose order to warm it obeys: held until that is swapped in or discarded
         self.snapshot: Snapshot = []
         self.told_at = 0.0  # when the snapshot came, 0 for never
         self._process = process
@@ -121,8 +122,8 @@ class Worker:
         status = await self._process.wait()
         self._link.close()
         self._told.set()
-        for number in list(self._warming):  # who has ended is in nobody's way
-            self._answer_warm(number, {})
+        for number in list(self._warming):  # it may have been the models that ended it, as they would everybody
+            self._answer_warm(number, {f"worker {self.slot}": f"{describe_end(status)} while it opened its models"})
         if not self.ready.done():
             self.ready.set_result(Failed(f"worker {self.slot} {describe_end(status)} before it was ready"))
         return status
