@@ -91,6 +91,8 @@ class Binder:
                     else:
                         bound[route.name] = self._bind_route(route, revision, arms)
         except BaseException:
+            for name in bound.keys() - known:
+                bound[name].meter.forget()
             await lease.end()
             raise
         in_order = {route.name: bound[route.name] for route in routes if route.name in bound}

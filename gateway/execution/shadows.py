@@ -98,8 +98,9 @@ class ShadowPool:
         return self._held_bytes
 
     def holds(self, route: BoundRoute) -> bool:
-        """Whether a call of that route waits or is under way."""
-        return any(call.routed.route is route for call in (*self._waiting, *self._under_way.values()))
+        """Whether a call of that route waits or is under way, under this table or an earlier one that had it."""
+        meter = route.meter
+        return any(call.routed.route.meter is meter for call in (*self._waiting, *self._under_way.values()))
 
     def offer(self, routed: Routed, outcome: Outcome, arrival: Arrival) -> None:
         """Take a shadow call for each arm the decision drew, or report why not. Never waits, never raises."""

@@ -16,7 +16,7 @@ from gateway.routing.table import BoundArm, BoundRoute
 from runners.oip.messages import ModelInferResponse
 from strategies.core.plan import Plan
 
-KNOWN_LIMIT = 4096  # of attributions kept; a table change leaves old ones behind, and forgetting them all is harmless
+KNOWN_LIMIT = 4096  # of attributions kept; forgetting them all is harmless
 REQUEST_ID = "x-request-id"
 VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -43,6 +43,7 @@ class Attributions:
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, int, str], Attribution] = {}
+        self._revision = 0
 
     def of(self, routed: Routed, outcome: Outcome) -> Attribution:
         """For an outcome that has an answer. Objects are told apart by identity: what is kept here keeps them alive."""
@@ -53,8 +54,9 @@ class Attributions:
         key = (id(route), id(plan), id(answered), cause)
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= KNOWN_LIMIT:
+            if len(self._known) >= KNOWN_LIMIT or route.revision > self._revision:  # or closed models would stay here
                 self._known.clear()
+                self._revision = route.revision
             known = self._known[key] = attribute(route, plan, answered, cause)
         return known
 
