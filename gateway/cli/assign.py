@@ -1,14 +1,16 @@
 """`turnout assign`: which arm a unit meets, computed without a server."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration
+from gateway.cli.desk import CaOption, Desk, ServerOption, desk
+from gateway.cli.kept import StateFolder
+from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration, refusals
 from gateway.config.compiled import CompiledRoute
 from gateway.routing.table import FIRST_REVISION
 from strategies.core.assignment import point_of, salted, unit_bytes
@@ -21,22 +23,56 @@ def assign(
     units: Annotated[
         Path, typer.Option(help='A file with a unit a line, or {"unit": …, "attributes": {…}}; - is standard input.')
     ],
+    *,
     config: Annotated[Path, typer.Option(help="The config directory.")] = Path("configs"),
     step: Annotated[list[str] | None, typer.Option(help="ROUTE=N: the live step of a ramp, from 1.")] = None,
+    revision: Annotated[
+        int | None,
+        typer.Option(min=1, help="As of this revision of the state, or of --server.", show_default="the directory"),
+    ] = None,
+    state: StateFolder = Path(".turnout"),
+    server: ServerOption = "",
+    ca_file: CaOption = None,
 ) -> None:
     """Print the assignment of every unit as one JSON object a line."""
-    configuration = read_configuration(config)
-    routes = {compiled.name: compiled for compiled in compile_routes(configuration, parse_steps(step or []))}
+    if revision is None:
+        if server:
+            fail("--server needs --revision; turnout history --server tells which there are")
+        place, routes = str(config), _written(config, step or [])
+    else:
+        if step:
+            fail("--step is for a config directory; a revision says itself where its ramps stand")
+        place, routes = f"revision {revision}", _published(desk(server, state, ca_file), revision)
     if route not in routes:
-        fail(f"no route '{route}' in {config}; there is {', '.join(routes)}")
+        fail(f"no route '{route}' in {place}; there is {', '.join(routes)}")
     out = sys.stdout.buffer
     for unit, attributes in _read_units(units):
-        out.write(msgspec.json.encode(assignment_of(routes[route], unit, attributes)) + b"\n")
+        found = assignment_of(routes[route], unit, attributes, revision or FIRST_REVISION)
+        out.write(msgspec.json.encode(found) + b"\n")
     out.flush()
 
 
-def assignment_of(route: CompiledRoute, unit: str, attributes: dict[str, str]) -> dict[str, Any]:
-    """One unit's assignment, its places in holdout and layer too. Shadows are drawn per request: told is who can be."""
+def _written(config: Path, step: list[str]) -> Mapping[str, CompiledRoute]:
+    configuration = read_configuration(config)
+    return {compiled.name: compiled for compiled in compile_routes(configuration, parse_steps(step))}
+
+
+def _published(where: Desk, number: int) -> Mapping[str, CompiledRoute]:
+    """What a revision means, as every gateway that serves it computes it. Its models need not be at hand."""
+    from gateway.publishing.prepare import meaning_of
+
+    revision = where.revision(number)
+    try:
+        with refusals():
+            return meaning_of(revision, Path()).routes
+    except ValueError as error:
+        fail(f"revision {number} cannot be read by this release: {error}")
+
+
+def assignment_of(
+    route: CompiledRoute, unit: str, attributes: dict[str, str], revision: int = FIRST_REVISION
+) -> dict[str, Any]:
+    """One unit\'s assignment, its places in holdout and layer too. Shadows are drawn per request: told is who can be."""
     point = point_of(salted(route.salt), unit_bytes(unit))
     facts = RequestFacts(
         event_id="", unit=unit, point=point, attributes=tuple(attributes.get(n, "") for n in route.attribute_names)
@@ -53,7 +89,7 @@ def assignment_of(route: CompiledRoute, unit: str, attributes: dict[str, str]) -
         "holdout": _holdout(route, facts),
         "layer": _layer(route, facts),
         "shadows": [name for name, ppm in route.shadows.items() if ppm and name != plan.serve[0].name],
-        "revision": FIRST_REVISION,
+        "revision": revision,
     }
 
 
