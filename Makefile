@@ -31,9 +31,10 @@ check: ## lint, format, types, and which package may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-chaos: ## send a hundred thousand requests through candidates that fail, and as many damaged ones
+chaos: ## a hundred thousand requests that fail, as many damaged ones, a thousand changes under load, a hundred deaths
 	$(ENVIRONMENT) .venv dev turnout
-	@TURNOUT_CHAOS_REQUESTS=100000 $(BIN)/python -m pytest tests/chaos --timeout 900 $(ARGS)
+	@TURNOUT_CHAOS_REQUESTS=100000 TURNOUT_CHAOS_CHANGES=1000 TURNOUT_CHAOS_DEATHS=100 \
+		$(BIN)/python -m pytest tests/chaos --timeout 900 $(ARGS)
 
 bench: peers ## measure throughput and latency beside the floor and other servers; ARGS=--full takes all of it
 	$(ENVIRONMENT) .venv dev turnout

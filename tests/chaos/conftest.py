@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -17,6 +17,7 @@ GRAPHS = {
     "floats": "m (float[N,4] x) => (float[N,4] y) { y = Identity(x) }",
     "texts": "m (string[N] x) => (string[N] y) { y = Identity(x) }",
 }
+ADMIN = re.compile(r"admin https?://\S+?:(\d+)")
 IN_FLIGHT = re.compile(r'^turnout_inflight_requests\{route="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -80,6 +81,41 @@ class Usage:
     peak: int
     files: int
     in_flight: dict[str, int]
+
+
+class Operator:
+    """Whoever changes what a gateway serves, over its admin port."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, dict]:
+        """The status and the answer."""
+        with closing(HTTPConnection("127.0.0.1", self._port, timeout=60)) as connection:
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, {"content-type": "application/json"})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+
+@pytest.fixture
+def operator_of() -> Callable[..., Operator]:
+    """The operator of a gateway that was started."""
+    return lambda gateway: Operator(int(ADMIN.search(gateway.log())[1]))
+
+
+@pytest.fixture
+def start_again(gateway_process) -> Iterator[Callable[..., object]]:
+    """Start a gateway on the state of one that has ended; killed at the end of the test."""
+    started = []
+
+    def start(before, *arguments: object):
+        started.append(gateway_process([str(argument) for argument in arguments], before.state, {}))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.kill()
 
 
 class HostileGateway:
