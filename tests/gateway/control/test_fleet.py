@@ -22,11 +22,16 @@ class FakeWorker:
         self.hears_swaps = True
         self.warm_number = 0
         self.discarded: list[int] = []
+        self.turn = asyncio.Lock()
+        self.timeout_s = 0.0
+        self.may_open = asyncio.Event()
+        self.may_open.set()
 
     async def warm(self, number, routes, _within_s):
-        assert unpack_routes(routes)
+        (route,) = unpack_routes(routes)
+        await self.may_open.wait()
         if not self.refuses:
-            self.warm_number = number
+            self.warm_number, self.timeout_s = number, route.timeout_s
         return self.refuses
 
     async def swap(self, number, _within_s):
@@ -107,6 +112,61 @@ async def test_one_who_cannot_follow_is_asked_again_until_it_can(fleet, two, aft
     await until(lambda: "worker 2 cannot follow to revision 1" in caplog.text)
     late.refuses = {}
     await until(lambda: late.revision == 1)
+
+
+async def test_one_who_joins_at_the_moment_of_a_swap_serves_its_routes(fleet, two, after, monkeypatch):
+    """A number never stands for the routes of another revision."""
+    first = after(Apply(documents()))
+    second = after(Apply(documents()), Apply(documents(timeout="3s")))
+    await fleet.warm(first)
+    await fleet.swap(first)
+    late = FakeWorker(2, revision=1)
+    pack = fleet_module.pack_routes
+
+    def join_meanwhile(routes):
+        late.revision = 0
+        loop.call_soon_threadsafe(fleet.join, late)
+        return pack(routes)
+
+    loop = asyncio.get_running_loop()
+    await fleet.warm(second)
+    fleet._crew.workers.append(late)
+    monkeypatch.setattr(fleet_module, "pack_routes", join_meanwhile)
+    await fleet.swap(second)
+    await until(lambda: late.revision == 2)
+    assert [3.0, 3.0, 3.0] == [worker.timeout_s for worker in (*two, late)]
+
+
+async def test_a_change_waits_for_one_who_is_still_catching_up(fleet, two, after):
+    """A worker keeps one table warm: two who warm different ones would push each other's out."""
+    first = after(Apply(documents()))
+    second = after(Apply(documents()), Apply(documents(timeout="3s")))
+    await fleet.warm(first)
+    await fleet.swap(first)
+    late = FakeWorker(2)
+    late.may_open.clear()
+    fleet._crew.workers.append(late)
+    fleet.join(late)
+    await asyncio.sleep(0.01)
+    warming = asyncio.ensure_future(fleet.warm(second))
+    await asyncio.sleep(0.01)
+    late.may_open.set()
+    assert {} == await warming
+    assert (1, 2) == (late.revision, late.warm_number)
+    await fleet.swap(second)
+    assert [2, 2, 2] == [worker.revision for worker in (*two, late)]
+
+
+async def test_a_change_waits_for_the_first_workers(fleet, after):
+    """Models are opened before they are live, however early somebody asks."""
+    fleet.expect()
+    worker = FakeWorker(0)
+    warming = asyncio.ensure_future(fleet.warm(after(Apply(documents()))))
+    await asyncio.sleep(0.02)
+    assert 0 == worker.warm_number
+    fleet.lead(FakeCrew(worker))
+    assert {} == await warming
+    assert 1 == worker.warm_number
 
 
 async def test_one_who_is_there_already_is_left_alone(fleet, two, after):
