@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from pathlib import Path
 from time import monotonic, sleep
+from urllib.request import urlopen
 
 import pytest
 
@@ -30,6 +31,11 @@ def ask(port: int, route: str, **headers: str) -> tuple[int, dict, dict]:
     content = json.loads(response.read())
     connection.close()
     return response.status, dict(response.headers), content
+
+
+def metrics(server) -> str:
+    with urlopen(f"http://127.0.0.1:{server.metrics}/metrics") as response:
+        return response.read().decode()
 
 
 def write_routes(config: Path, routes: dict[str, dict]) -> Path:
@@ -85,6 +91,7 @@ def test_every_strategy_runs_over_models_that_are_elsewhere(start_gateway, behin
             arm = headers["x-turnout-arm"]
             assert (200, right[arm], None) == (status, answer["outputs"], headers.get("x-turnout-fallback"))
             told[route][arm] += 1
+    until(lambda: 'turnout_shadow_pending{arm="network",route="shadow"} 0.0' in metrics(front))  # they begin one by one
     assert front.stop() == 0
 
     assert [{"linear"}, {"linear", "network"}, {"linear", "network"}, {"linear"}] == [
