@@ -72,7 +72,7 @@ def _published(where: Desk, number: int) -> Mapping[str, CompiledRoute]:
 def assignment_of(
     route: CompiledRoute, unit: str, attributes: dict[str, str], revision: int = FIRST_REVISION
 ) -> dict[str, Any]:
-    """One unit\'s assignment, its places in holdout and layer too. Shadows are drawn per request: told is who can be."""
+    """One unit's assignment, its places in holdout and layer too. Shadows are drawn per request: told is who can be."""
     point = point_of(salted(route.salt), unit_bytes(unit))
     facts = RequestFacts(
         event_id="", unit=unit, point=point, attributes=tuple(attributes.get(n, "") for n in route.attribute_names)
