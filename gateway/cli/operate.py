@@ -25,7 +25,7 @@ RouteName = Annotated[str, typer.Argument(metavar="ROUTE", help="The route's pub
 
 
 def apply(
-    what: Annotated[Path, typer.Argument(help="A config directory, or one route's file.")] = Path("configs"),
+    what: Annotated[Path, typer.Argument(help="A config directory, or one of its files.")] = Path("configs"),
     *,
     reason: Reason = "",
     dry_run: DryRun = False,
@@ -176,24 +176,12 @@ def _directory(folder: Path) -> dict[str, str]:
 
 
 def _with_file(file: Path, where: Desk, expects: int | None) -> tuple[dict[str, str], int]:
-    """The live documents with one route's in the place of its own, and the revision they are of."""
-    from gateway.config.directory import ROUTES_FOLDER, load_route
-    from gateway.config.parse import read_text
-    from gateway.config.yaml import YamlText
+    """The live documents with one file's in the place of its own, and the revision they are of."""
+    from gateway.config.directory import place_of
+    from gateway.config.parse import read
 
     with refusals():
-        text = read_text(file)
-        name = load_route(YamlText(file, text)).route
-    live = where.live()
-    documents = dict(live.content.documents)
-    path = next((path for path, content in documents.items() if _is_of(path, content, name)), "")
-    documents[path or f"{ROUTES_FOLDER}/{file.name}"] = text
-    return documents, live.number if expects is None else expects
-
-
-def _is_of(path: str, content: str, route: str) -> bool:
-    from gateway.config.directory import ROUTES_FOLDER
-    from gateway.config.yaml import YamlText
-
-    plain = YamlText(Path(path), content).plain if path.startswith(f"{ROUTES_FOLDER}/") else None
-    return isinstance(plain, dict) and plain.get("route") == route
+        written = read(file)
+        live = where.live()
+        path = place_of(written, live.content.documents)
+    return {**live.content.documents, path: written.text}, live.number if expects is None else expects

@@ -10,7 +10,7 @@ from gateway.config.asserts import assert_problems
 from gateway.config.check import problems_of
 from gateway.config.compile import compile_route
 from gateway.config.documents import LayersDoc, RouteDoc, SettingsDoc
-from gateway.config.extends import BASES_FOLDER, WrittenText, extended, is_in
+from gateway.config.extends import BASES_FOLDER, EXTENDS, WrittenText, extended, is_in
 from gateway.config.layers import LAYERS_FILE, conflicts, enrolment_problems, layers_problems
 from gateway.config.parse import parse_layers, parse_route, parse_settings, read, read_text
 from gateway.config.problems import ConfigRefused, Located, gathered
@@ -90,6 +90,23 @@ def settings_alone(root: Path) -> SettingsDoc:
         return SettingsDoc()
 
 
+def place_of(written: YamlText, documents: Mapping[str, str]) -> str:
+    """Where among `documents` a file that was written elsewhere belongs: a route in the place of the one of its name.
+
+    Raises ConfigRefused for a route that is wrong in itself; one that extends another cannot be judged alone.
+    """
+    file, words = written.file, written.group()
+    if file.name in (SETTINGS_FILE, LAYERS_FILE):
+        return file.name
+    if file.parent.name == BASES_FOLDER:
+        return f"{BASES_FOLDER}/{file.name}"
+    if EXTENDS not in words:
+        load_route(written, None)
+    routes = (path for path in documents if is_in(ROUTES_FOLDER, path))
+    named = (path for path in routes if "route" in words and _name_of(path, documents) == words["route"])
+    return next(named, f"{ROUTES_FOLDER}/{file.name}")
+
+
 def load_file(file: Path) -> Configuration:
     """One route alone, with what it needs of the directory that it lies in; raises ConfigRefused."""
     text = read_text(file)
@@ -163,6 +180,10 @@ def _layers_of(root: Path, documents: Mapping[str, str]) -> LayersDoc:
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return layers
+
+
+def _name_of(path: str, documents: Mapping[str, str]) -> object:
+    return YamlText(Path(path), documents[path]).group().get("route")
 
 
 def _about(path: Path, what: str, cure: str) -> Located:

@@ -146,13 +146,19 @@ class LayerDoc:
     salt: Text | None = None  # by default the layer's name
 
 
+def _unless_empty(written: object) -> object:
+    return {} if written is None else written  # a name and a colon are enough for a layer
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayersDoc:
     """`layers.yaml`: what several routes share, beside `turnout.yaml`; may be absent."""
 
     turnout: Literal["v1"] = "v1"
     holdout: HoldoutDoc | None = None
-    layers: dict[Name, LayerDoc] = field(default_factory=dict)
+    layers: dict[Name, Annotated[LayerDoc, BeforeValidator(_unless_empty, json_schema_input_type=LayerDoc | None)]] = (
+        field(default_factory=dict)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

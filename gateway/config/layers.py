@@ -96,7 +96,7 @@ def _salt(layers: LayersDoc, name: str) -> str:
 def _unlike_units(layer: str, members: list[Placed]) -> Iterator[Located]:
     first, reference = members[0]
     for text, document in members[1:]:
-        if document.unit != reference.unit:
+        if _read_from(document.unit) != _read_from(reference.unit):
             what = f"layer '{layer}' deals by {_source(reference.unit)}, as route '{reference.route}' in {first.file}"
             cure = f"write unit: {_source(reference.unit)}, or use another layer: a unit has one place in a layer"
             yield text.located(Problem(("unit",), f"{what} does; here it is {_source(document.unit)}", cure))
@@ -114,6 +114,10 @@ def _overlaps(layer: str, members: list[Placed]) -> Iterator[Located]:
             yield text.located(Problem(("slots",), what, cure))
         if range_of(document)[1] > range_of(far)[1]:
             far_text, far = text, document
+
+
+def _read_from(unit: SourceDoc) -> tuple[str, str | None]:
+    return (unit.header or "").lower(), unit.parameter
 
 
 def _source(unit: SourceDoc) -> str:

@@ -22,6 +22,7 @@ class YamlText:
 
     def __init__(self, file: Path, text: str) -> None:
         self.file = file
+        self.text = text
         self._nodes = 0
         self._tree = self._parse(text)
         self.plain = self._plain(self._tree, 0)

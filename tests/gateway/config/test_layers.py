@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from gateway.cli.assign import assignment_of
 from gateway.config.compile import compile_route
 from gateway.config.diff import RouteDiff, Side, diff_route
-from gateway.config.directory import Configuration, load_directory, load_documents, load_file
+from gateway.config.directory import Configuration, load_directory, load_documents, load_file, place_of
 from gateway.config.layers import free_ranges
 from gateway.config.problems import ConfigRefused
 from gateway.config.review import review
 from gateway.config.traffic import Traffic, traffic_of
-from gateway.config.yaml import dump
+from gateway.config.yaml import YamlText, dump
 
 ROOT = Path("conf")
 LAYERS = "holdout: {share: 2%}\nlayers: {checkout: {}, search: {salt: s1}}\n"
@@ -116,6 +116,27 @@ def test_a_range_within_a_larger_one_is_seen_past_its_neighbour():
 
     assert ["overlaps 0%-100% of route 'all'" in line for line in lines[::2]] == [True, True]
     assert lines[1].endswith("free is nothing")
+
+
+def test_a_header_is_one_unit_however_it_is_spelt():
+    other = route("price", layer="checkout", slots="20%-30%", unit={"header": "X-Account"})
+
+    assert len(load(fraud=route("fraud", layer="checkout", slots="0%-20%"), price=other).routes) == 2
+
+
+def test_a_name_is_enough_for_a_layer():
+    assert load("layers:\n  checkout:\n", fraud=route("fraud")).layers.layers["checkout"].salt is None
+
+
+@given(ranges.map(lambda written: (written[0], written[-1])))
+def test_who_begins_and_who_ceases_to_take_part_is_counted_exactly(pairs):
+    before, after = ({n for n in range(20) if pair[0] <= n < pair[1]} for pair in pairs)
+    configurations = [load(fraud=route("fraud", layer="checkout", slots=percents(pair))) for pair in pairs]
+    difference = changed(*configurations)
+
+    begin, cease = len(after - before) * 5, len(before - after) * 5
+    expected = f"{begin}% of all units begin to take part, {f'{cease}%' if cease else 'none'} cease to"
+    assert difference is None if before == after else difference.words[0] == expected
 
 
 def test_ranges_of_different_layers_may_overlap():
@@ -386,3 +407,25 @@ def test_review_finds_what_keeps_units_for_nothing():
         ("it keeps 0%-20% of layer checkout from others and tries nothing with it", "remove layer and slots"),
         ("no route is in layer search", "remove it from layers.yaml"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "path"),
+    [
+        ("elsewhere/layers.yaml", LAYERS, "layers.yaml"),
+        ("elsewhere/turnout.yaml", "drain: 1s", "turnout.yaml"),
+        ("conf/bases/b.yaml", "owner: x", "bases/b.yaml"),
+        ("tmp/edited.yaml", route("fraud", layer="checkout", slots="0%-20%"), "routes/old-name.yaml"),
+        ("tmp/edited.yaml", "extends: bases/b.yaml\nroute: fraud\n", "routes/old-name.yaml"),
+        ("tmp/new.yaml", "extends: bases/b.yaml\nroute: price\n", "routes/new.yaml"),
+        ("tmp/new.yaml", "extends: bases/b.yaml\n", "routes/new.yaml"),
+    ],
+)
+def test_one_file_takes_the_place_of_its_own(file, text, path):
+    """`turnout apply FILE` changes the route of that name, wherever the file lies."""
+    assert place_of(YamlText(Path(file), text), {"routes/old-name.yaml": route("fraud")}) == path
+
+
+def test_one_file_that_is_wrong_in_itself_is_refused_where_it_lies():
+    with pytest.raises(ConfigRefused, match=r"^tmp/edited.yaml:.*unknown value 'dice'"):
+        place_of(YamlText(Path("tmp/edited.yaml"), route("fraud", strategy={"kind": "dice"})), {})
