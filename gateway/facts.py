@@ -1,6 +1,6 @@
 """Gathering facts: what the route asks to know of a request, and nothing more."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hmac import compare_digest
 
 from msgspec import Struct
@@ -8,7 +8,8 @@ from msgspec import Struct
 from gateway.arrival import Arrival
 from gateway.errors import OverrideRefused, UnknownModel
 from runners.core.tensor import InferenceRequest
-from strategies.core.assignment import point_of, unit_bytes
+from strategies.core.assignment import unit_bytes
+from strategies.core.hashes import HASHES, HashName
 from strategies.core.plan import RequestFacts
 
 UNIT_PARAMETER = "turnout_unit"
@@ -37,9 +38,18 @@ class Gatherer:
     """Turns a request into facts for one route. `pins` maps a version to its arm, empty when the route allows none."""
 
     def __init__(
-        self, *, salt: bytes, unit: Source, attributes: tuple[Source, ...], arms: frozenset[str], override_token: bytes
+        self,
+        *,
+        salt: str,
+        unit: Source,
+        attributes: tuple[Source, ...],
+        arms: frozenset[str],
+        override_token: bytes,
+        hash_name: HashName = HashName.SHA256,
     ) -> None:
-        self._salt = salt
+        chosen = HASHES[hash_name]
+        self._salt = chosen.prefix(salt)
+        self._point_of: Callable[[bytes, bytes], int] = chosen.point_of
         self._unit = unit
         self._attributes = attributes
         self._arms = arms
@@ -52,7 +62,7 @@ class Gatherer:
         return RequestFacts(
             event_id=arrival.event_id,
             unit=unit,
-            point=point_of(self._salt, unit_bytes(unit or arrival.event_id)),
+            point=self._point_of(self._salt, unit_bytes(unit or arrival.event_id)),
             attributes=tuple([source.read(request, arrival) for source in self._attributes]),
             override=self._override(request, arrival),
             pinned=self._pinned(request.version) if request.version else "",

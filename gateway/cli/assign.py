@@ -13,7 +13,7 @@ from gateway.cli.kept import StateFolder
 from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration, refusals
 from gateway.config.compiled import CompiledRoute
 from gateway.routing.table import FIRST_REVISION
-from strategies.core.assignment import point_of, salted, unit_bytes
+from strategies.core.assignment import unit_bytes
 from strategies.core.enrolment import Draw
 from strategies.core.plan import RequestFacts
 
@@ -73,7 +73,7 @@ def assignment_of(
     route: CompiledRoute, unit: str, attributes: dict[str, str], revision: int = FIRST_REVISION
 ) -> dict[str, Any]:
     """One unit's assignment, its places in holdout and layer too. Shadows are drawn per request: told is who can be."""
-    point = point_of(salted(route.salt), unit_bytes(unit))
+    point = route.point_of(unit_bytes(unit))
     facts = RequestFacts(
         event_id="", unit=unit, point=point, attributes=tuple(attributes.get(n, "") for n in route.attribute_names)
     )
@@ -84,6 +84,7 @@ def assignment_of(
         "share_ppm": plan.share_ppm,
         "reason": plan.reason,
         "salt": route.salt,
+        "hash_name": route.hash,
         "hash": f"{point:016x}",
         "point": point,
         "holdout": _holdout(route, facts),

@@ -14,6 +14,7 @@ from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.assignment import Allocation, effective_salt, reallocate
 from strategies.core.decider import Decider, ShadowTable, shadow_draw
+from strategies.core.hashes import text_to_hash
 from strategies.core.plan import WHOLE_PPM, Reason, answering, uncounted
 from strategies.core.spec import duration_s, share_ppm
 from strategies.core.state import RouteState
@@ -40,12 +41,12 @@ def compile_route(
     expired = document.is_expired(today)
     resident = _resident(document)
     arms = _with_resident(arms_of(document), resident)
-    salt = _salt(document)
     shadows = _shadow_shares(document, resident, expired=expired)
     plans = (answering(arms.baseline, WHOLE_PPM, arms),) if expired else document.strategy.plans(arms, state)
     return CompiledRoute(
         name=document.route,
-        salt=salt,
+        salt=_salt(document),
+        hash=document.hash,
         strategy=document.strategy.kind,
         arms=tuple(_compiled_arm(arm, document, root, shadows) for arm in arms),
         plans=plans,
@@ -56,7 +57,7 @@ def compile_route(
             overrides={arm.name: uncounted(arm, Reason.OVERRIDE, arms) for arm in arms},
             pins={arm.name: uncounted(arm, Reason.PINNED, arms) for arm in arms},
             gates=gates_of(document, layers, arms),
-            shadows=_shadow_table(salt, arms, shadows),
+            shadows=_shadow_table(document, arms, shadows),
         ),
         attribute_names=tuple(document.attributes),
         unit_kind=document.unit.header or document.unit.parameter or "",
@@ -76,13 +77,13 @@ def _shadow_shares(document: RouteDoc, resident: str, *, expired: bool) -> dict[
 
 def inherited_map(document: RouteDoc, before: CompiledRoute | None) -> Allocation | None:
     """The map to derive the document's from; None when there is none, or its points would be other units' points."""
-    if before is None or (before.salt, before.unit) != (_salt(document), _source(document.unit)):
+    if before is None or before.identity != (document.hash, _salt(document), _source(document.unit)):
         return None
     return before.decider.allocation
 
 
 def _salt(document: RouteDoc) -> str:
-    return effective_salt(document.salt or document.route, document.epoch)
+    return text_to_hash(document.hash, document.salt or document.route, document.epoch)
 
 
 def _resident(document: RouteDoc) -> str:
@@ -126,7 +127,9 @@ def _provider(arm: ArmDoc) -> ProviderChoice:
     return ProviderChoice(arm.provider.name, arm.provider.policy, options)
 
 
-def _shadow_table(salt: str, arms: Arms, shadows: Mapping[str, int]) -> ShadowTable | None:
+def _shadow_table(document: RouteDoc, arms: Arms, shadows: Mapping[str, int]) -> ShadowTable | None:
+    """Requests are drawn by our own rule, whatever hash the units are dealt by."""
+    salt = effective_salt(document.salt or document.route, document.epoch)
     draws = tuple(shadow_draw(salt, arms[name], ppm) for name, ppm in shadows.items() if ppm)
     return ShadowTable(draws) if draws else None
 

@@ -7,9 +7,9 @@ from msgspec import Struct
 from gateway.facts import Gatherer, Source
 from runners.core.runner import ModelRef
 from strategies.core.arm import Arm
-from strategies.core.assignment import salted
 from strategies.core.decider import Decider
 from strategies.core.enrolment import Draw, Holdout, Slots
+from strategies.core.hashes import HASHES, HashName
 from strategies.core.plan import Plan
 
 
@@ -50,6 +50,7 @@ class CompiledRoute(Struct, frozen=True):
     is_critical: bool
     notice: str = ""  # why it does less than was written
     began: int = 0
+    hash: HashName = HashName.SHA256
     fingerprint: str = ""
 
     @property
@@ -62,12 +63,22 @@ class CompiledRoute(Struct, frozen=True):
         """The route's part of its layer, None when it is in none."""
         return next((gate for gate in self.decider.gates if isinstance(gate, Slots)), None)
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What a point of the map stands for: a map may be inherited while this stays the same."""
+        return self.hash, self.salt, self.unit
+
+    def point_of(self, unit: bytes) -> int:
+        """Where on the map a unit lies."""
+        return HASHES[self.hash].at(self.salt, unit)
+
     def gatherer(self, override_token: bytes) -> Gatherer:
         """What turns requests into this route's facts."""
         return Gatherer(
-            salt=salted(self.salt),
+            salt=self.salt,
             unit=self.unit,
             attributes=self.attributes,
             arms=frozenset(compiled.arm.name for compiled in self.arms),
             override_token=override_token,
+            hash_name=self.hash,
         )

@@ -17,6 +17,7 @@ from strategies.core.spec import percent
 NEW_EXPERIMENT = (
     "strategy.kind",
     "unit",
+    "hash",
     "salt",
     "epoch",
     "layer",
@@ -99,7 +100,7 @@ def diff_route(before: Side | None, after: Side | None) -> RouteDiff | None:
     enrolled = tuple(enrolment_words(before.compiled, after.compiled))
     if not written and old == new and not replaced and not enrolled:
         return None
-    afresh = _identity(before.compiled) != _identity(after.compiled)
+    afresh = before.compiled.identity != after.compiled.identity
     moved = () if afresh else _moves(before.compiled, after.compiled)
     because = _restarted_by(before, after)
     words = (
@@ -131,11 +132,6 @@ def _added(after: Side) -> RouteDiff:
     words = (f"the route is new: {_shares(new)}{part}; its fallback ends in {new.fallback[-1]}",)
     loads, enrolled = (0, new.shadow_load_ppm), (0, new.enrolled_ppm)
     return RouteDiff(new.route, words, experiment="begins", shadow_load_ppm=loads, enrolled_ppm=enrolled)
-
-
-def _identity(route: CompiledRoute) -> tuple[object, ...]:
-    """What a point of the map stands for."""
-    return route.salt, route.unit
 
 
 def _moves(before: CompiledRoute, after: CompiledRoute) -> tuple[Move, ...]:

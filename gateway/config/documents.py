@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from strategies.core.arm import Role
+from strategies.core.hashes import HashName
 from strategies.core.spec import Duration, Share
 
 WORKERS_LIMIT = 256
@@ -123,6 +124,7 @@ class RouteDoc:
     hypothesis: Text | None = None
     expires: date | None = None
     asserts: tuple[Text, ...] = ()  # sentences of asserts.py that must hold
+    hash: HashName = HashName.SHA256  # another system's, so that units keep the buckets they had there
     salt: Text | None = None  # by default the route's name
     epoch: Annotated[int, Field(ge=0)] = 0  # a new one deals every unit afresh
 

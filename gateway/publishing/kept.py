@@ -15,12 +15,13 @@ GATEWAY = ""  # no route has this name: under it stands what is kept for all of 
 class Kept(Struct, frozen=True, omit_defaults=True):
     """One route's. The map of intervals is `starts` (points in hex, the first is 0) with the arm each belongs to.
 
-    `began` is the revision in which the experiment began. `dealt` is what the map's points stand for: the salt, and the
-    header and parameter of the unit. `digests` are of the arms' model files, by arm.
+    `began` is the revision in which the experiment began. `dealt` is what the map's points stand for: the salt, the
+    header and parameter of the unit, and the hash, which revisions from before there was a choice leave out. `digests`
+    are of the arms' model files, by arm.
     """
 
     began: int
-    dealt: tuple[str, str, str]
+    dealt: tuple[str, ...]
     starts: tuple[str, ...]
     owners: tuple[str, ...]
     digests: dict[str, str] = {}
@@ -56,9 +57,9 @@ def kept_of(
     )
 
 
-def dealt_of(route: CompiledRoute) -> tuple[str, str, str]:
+def dealt_of(route: CompiledRoute) -> tuple[str, ...]:
     """What the points of a route's map stand for. A map may be inherited while this stays the same."""
-    return route.salt, route.unit.header.decode(), route.unit.parameter
+    return route.salt, route.unit.header.decode(), route.unit.parameter, route.hash.value
 
 
 def write(kept: Kept | KeptForAll) -> str:

@@ -5,6 +5,7 @@ import pytest
 from gateway.errors import OverrideRefused, UnknownModel
 from runners.core.tensor import InferenceRequest
 from strategies.core.assignment import point_of, salted
+from strategies.core.hashes import HASHES, HashName, text_to_hash
 
 
 @pytest.fixture
@@ -19,6 +20,14 @@ def test_the_unit_comes_from_the_header_the_route_names(gather, ask, arrive):
     facts = gather(ask(), arrive(x_account_id="user-1"))
 
     assert (facts.unit, facts.point) == ("user-1", point_of(salted("digits/0"), b"user-1"))
+
+
+@pytest.mark.parametrize("hash_name", HashName)
+def test_a_unit_is_hashed_as_the_route_says(bind, ask, arrive, hash_name):
+    gather = bind(hash=hash_name.value, salt="flag", unit={"header": "x-account-id"}).gather
+    text = text_to_hash(hash_name, "flag", 0)
+
+    assert gather(ask(), arrive(x_account_id="user-1")).point == HASHES[hash_name].at(text, b"user-1")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from gateway.config.compile import compile_route
 from gateway.config.directory import NO_LAYERS, load_route
 from gateway.config.yaml import YamlText, dump
+from strategies.core.hashes import HASHES, HashName
 from strategies.core.plan import Reason
 
 CANARY = {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%"}, {"share": "50%"}]}
@@ -83,6 +84,19 @@ def test_a_shadow_share_of_nothing_is_no_shadow(compile_changed):
 def test_the_salt_is_the_routes_name_and_epoch(compile_changed):
     assert compile_changed().salt == "digits/0"
     assert compile_changed(salt="shared", epoch=3).salt == "shared/3"
+
+
+def test_another_systems_hash_deals_by_its_salt_and_leaves_shadows_to_ours(compile_changed):
+    """The shadow of a request is drawn alike whatever the units are dealt by."""
+    shadow = [{"candidate": "new", "share": "20%"}]
+    ours = compile_changed(strategy={"kind": "baseline"}, shadow=shadow)
+    theirs = compile_changed(strategy={"kind": "baseline"}, shadow=shadow, hash="murmur3-unleash")
+    events = [f"event-{n}" for n in range(100)]
+    old = theirs.arms[0].arm
+
+    assert (theirs.hash, theirs.salt) == ("murmur3-unleash", "digits")
+    assert theirs.point_of(b"user-1") == HASHES[HashName.UNLEASH].at("digits", b"user-1")
+    assert [ours.decider.shadows.draw(e, old) for e in events] == [theirs.decider.shadows.draw(e, old) for e in events]
 
 
 def test_the_audience_keeps_the_rest_on_the_baseline(compile_changed):

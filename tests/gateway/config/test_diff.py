@@ -121,6 +121,7 @@ def test_every_change_has_its_words(changes, words):
     [
         ({"epoch": 1}, ("epoch",)),
         ({"salt": "other"}, ("salt",)),
+        ({"hash": "murmur3-unleash"}, ("hash",)),
         ({"unit": {"header": "x-session"}}, ("unit",)),
         ({"strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%"}]}}, ("strategy.kind",)),
         (
@@ -136,7 +137,10 @@ def test_an_experiment_restarts_when_what_it_measures_changes(changes, because):
     assert (difference.because, difference.experiment) == (because, "restarts" if because else "continues")
 
 
-@pytest.mark.parametrize("changes", [{"epoch": 1}, {"salt": "other"}, {"unit": {"header": "x-session"}}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"epoch": 1}, {"salt": "other"}, {"unit": {"header": "x-session"}}, {"hash": "murmur3-flagd", "salt": "digits/0"}],
+)
 def test_another_deal_moves_everybody_and_counts_nobody(changes):
     """Two maps over different points have no units in common to count."""
     difference = changed(**changes)

@@ -47,6 +47,11 @@ def test_a_correct_document_is_read():
     [
         ("role: baseline", "rol: baseline", "digits.yaml:6:33: arms.old.rol: unknown word"),
         ("role: baseline", "role: boss", "digits.yaml:6:33: arms.old.role: unknown value 'boss'"),
+        (
+            "route: digits\n",
+            "route: digits\nhash: murmur3-unleesh\n",
+            "digits.yaml:3:1: hash: unknown value 'murmur3-unleesh'",
+        ),
         ("kind: canary", "kind: canry", "digits.yaml:10:1: strategy: unknown value 'canry'"),
         ("  kind: canary\n", "", "digits.yaml:10:1: strategy: the kind is missing"),
         ("share: 5%", "share: 5", "digits.yaml:13:11: strategy.ramp[0].share: share 5 is outside 0% to 100%"),

@@ -30,7 +30,7 @@ from runners.core.errors import DeadlineExceeded, NotReady
 from runners.core.runner import Description
 from runners.core.tensor import DATATYPES, InferenceRequest, InferenceResponse, Signature, Tensor, TensorSpec
 from strategies.core.arm import Arm, Arms, Role
-from strategies.core.assignment import reallocate, salted
+from strategies.core.assignment import reallocate
 from strategies.core.decider import Decider
 from strategies.core.plan import Reason, answering, uncounted
 
@@ -203,7 +203,7 @@ class Stage:
         )
         plan = answering(arms.all[-1], 1_000_000, arms)
         gatherer = Gatherer(
-            salt=salted(f"{name}/0"),
+            salt=f"{name}/0",
             unit=Source(b"x-turnout-unit"),
             attributes=(),
             arms=frozenset(arms.names),

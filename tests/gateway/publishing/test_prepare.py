@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.config.contents import Contents
 from gateway.config.problems import ConfigRefused
 from gateway.publishing.change import Apply, ChangeRefused, Expire, Freeze, Operate
+from gateway.publishing.kept import read, write
 from gateway.publishing.prepare import meaning_of, nothing_yet, prepare
 from gateway.state.revision import Cause, Revision
 from strategies.core.state import Phase, RolloutState
@@ -116,6 +117,27 @@ def test_an_edited_ramp_keeps_the_live_share(after):
 def test_an_edited_ramp_without_the_live_share_is_refused(after):
     with pytest.raises(ChangeRefused, match="its live step is 10%, which is not in the new ramp; keep a step"):
         after(APPLY, Operate("digits", Verb.ADVANCE), Apply(documents(strategy=ramp("1%", "20%"))))
+
+
+def test_another_hash_deals_afresh_in_a_new_experiment(after):
+    """The map's points would stand for other units, so what is kept says by which hash they were dealt."""
+    wide = {"kind": "ab", "shares": {"new": "50%"}}
+    ours = after(Apply(documents(strategy=wide))).kept["digits"]
+    theirs = after(Apply(documents(strategy=wide)), Apply(documents(strategy=wide, hash="murmur3-flagd", salt="f")))
+
+    assert (("digits/0", "x-turnout-unit", "", "sha256"), 1) == (ours.dealt, ours.began)
+    assert (("f", "x-turnout-unit", "", "murmur3-flagd"), 2) == (
+        theirs.kept["digits"].dealt,
+        theirs.kept["digits"].began,
+    )
+
+
+def test_what_was_kept_before_there_was_a_choice_of_hashes_is_read(after):
+    kept = after(APPLY).kept["digits"]
+    older = write(kept).replace(',"sha256"]', "]")
+
+    assert read(older).dealt == kept.dealt[:3]
+    assert read(older).allocation() == kept.allocation()
 
 
 def test_a_restart_begins_at_the_first_step_with_a_new_experiment(after):
