@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import OperationalError as SQLiteError
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
@@ -19,6 +21,7 @@ from gateway.state.errors import StateCorrupt, StateError, StateTooNew, StateUna
 FILE = "state.db"
 SCHEMA = "0001"  # the newest migration this release knows
 BUSY_S = 5.0  # how long a writer waits for its turn
+AGAIN_S = 0.01  # between two attempts where SQLite itself does not wait
 CONNECT_S = 5
 WRITERS_LOCK = 0x7475726E  # PostgreSQL's advisory locks are numbers; this one is ours
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -110,7 +113,8 @@ def _file_engine(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where `begin` below says, not where the driver guesses
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _use_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -119,6 +123,20 @@ def _file_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
     return engine
+
+
+def _use_wal(connection: Any) -> None:
+    """SQLite lets nobody wait for this as it does for all else: of two who open a new file, one is refused at once."""
+    ends_at = monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except SQLiteError as error:
+            if "locked" not in str(error) or monotonic() > ends_at:
+                raise
+            sleep(AGAIN_S)
+        else:
+            return
 
 
 def _check_file(engine: Engine, place: str) -> None:

@@ -89,11 +89,12 @@ class Operator:
     def __init__(self, port: int) -> None:
         self._port = port
 
-    def ask(self, method: str, path: str, body: object = None) -> tuple[int, dict]:
+    def ask(self, method: str, path: str, body: object = None, author: str = "") -> tuple[int, dict]:
         """The status and the answer."""
+        headers = {"content-type": "application/json", "x-turnout-author": author}
         with closing(HTTPConnection("127.0.0.1", self._port, timeout=60)) as connection:
             content = None if body is None else json.dumps(body)
-            connection.request(method, path, content, {"content-type": "application/json"})
+            connection.request(method, path, content, headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
 
