@@ -46,6 +46,7 @@ async def boot(publisher: Publisher, shelf: Shelf, offer: Offer, me: str) -> Non
     """Have the publisher serve what it should. Raises BootRefused, ConfigRefused, ChangeRefused or StateError."""
     try:
         await publisher.follow()
+        await asyncio.to_thread(_refuse_if_behind, shelf)
     except (StateUnavailable, StateCorrupt) as error:
         await _without_state(publisher, shelf, offer, error)
         return
@@ -60,6 +61,16 @@ async def boot(publisher: Publisher, shelf: Shelf, offer: Offer, me: str) -> Non
             await publisher.publish(offer.request(Cause.START))
         except (ConfigRefused, ChangeRefused) as refused:
             _keep_on(publisher, offer, refused)
+
+
+def _refuse_if_behind(shelf: Shelf) -> None:
+    """A file cut to nothing is a new state to SQLite, and one from a backup is whole; neither is what was live last."""
+    remembered, latest = shelf.remembered(), shelf.store().live_number()
+    if shelf.is_here and remembered is not None and remembered.number > latest:
+        raise BootRefused(
+            f"the state's latest revision is {latest}, and revision {remembered.number} was served from it: its file "
+            f"was cut or replaced by an older one; restore it, or remove {shelf.snapshot_files} to go on with it as it is"
+        )
 
 
 async def _without_state(

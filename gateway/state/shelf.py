@@ -10,7 +10,7 @@ from gateway.state.audit import AuditLog
 from gateway.state.database import database_url, open_database
 from gateway.state.members import Members
 from gateway.state.revision import Revision
-from gateway.state.snapshot import read_snapshot, write_snapshot
+from gateway.state.snapshot import FILE, PREVIOUS, read_snapshot, write_snapshot
 from gateway.state.store import RevisionStore
 from gateway.state.tokens import Tokens
 
@@ -55,6 +55,16 @@ class Shelf:
     def remembered(self) -> Revision | None:
         """The revision of the snapshot, None when there is none that is whole."""
         return read_snapshot(self._folder)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the state is a file beside the snapshot, so that neither can be of another gateway."""
+        return not self._url
+
+    @property
+    def snapshot_files(self) -> str:
+        """Where the snapshots lie, fit to be shown."""
+        return f"{self._folder / FILE} and {PREVIOUS}"
 
     def close(self) -> None:
         with self._lock:

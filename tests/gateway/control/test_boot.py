@@ -178,3 +178,16 @@ async def test_an_apply_is_not_undone_by_a_restart(machine):
     await machine.operate(Apply(documents(timeout="9s")))
     publisher = await machine.start(machine.offer())
     assert documents(timeout="9s") == dict(publisher.meaning.content.documents)
+
+
+async def test_a_state_that_was_cut_to_nothing_is_no_new_one(machine):
+    """Numbers never begin again under the clients of a gateway: somebody has to say that what was lost is lost."""
+    await machine.start(machine.offer())
+    (machine.state / FILE).write_bytes(b"")
+    with pytest.raises(
+        BootRefused, match=r"latest revision is 0, and revision 1 was served .* remove .*revision\.json"
+    ):
+        await machine.start(machine.offer())
+    for snapshot in machine.state.glob("revision*.json"):
+        snapshot.unlink()
+    assert (await machine.start(machine.offer())).meaning.number == 1
