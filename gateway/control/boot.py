@@ -69,7 +69,7 @@ def _refuse_if_behind(shelf: Shelf) -> None:
     if shelf.is_here and remembered is not None and remembered.number > latest:
         raise BootRefused(
             f"the state's latest revision is {latest}, and revision {remembered.number} was served from it: its file "
-            f"was cut or replaced by an older one; restore it, or remove {shelf.snapshot_files} to go on with it as it is"
+            f"was cut or replaced by an older one; restore it, or remove {shelf.snapshot_files} to use it as it is"
         )
 
 
