@@ -50,6 +50,7 @@ class Tables:
             return False
         before, self._live = self._live, self._warm.pop(number)
         self._router.swap(self._live.table)
+        self._live.show()
         leaving = before.leaving(self._live.table)  # now: the next swap may come before the task's first step
         task = asyncio.get_running_loop().create_task(self._retire(before, leaving))
         self._retiring.add(task)

@@ -35,6 +35,15 @@ class Bound(Struct, frozen=True):
         """Whether every route that matters can be answered."""
         return all(name in self.table.routes for name, route in self.compiled.items() if route.is_critical)
 
+    def show(self) -> None:
+        """Have metrics say what its arms run on, once it is live: one that is given up is nobody's news."""
+        for route in self.table.routes.values():
+            for bound in route.arms:
+                known = bound.endpoint.description
+                route.meter.set_provider(bound.arm.name, known.provider, degraded=bool(known.degraded))
+                if isinstance(bound.endpoint, Batches):
+                    route.meter.watch_batches(bound.arm.name, bound.endpoint.batch_counts)
+
     def has(self, route: CompiledRoute) -> bool:
         """Whether this table was made for a route that is the same in every respect."""
         mine = self.compiled.get(route.name)
@@ -97,15 +106,13 @@ class Binder:
             raise
         in_order = {route.name: bound[route.name] for route in routes if route.name in bound}
         table = RoutingTable(revision, in_order, quarantined)
-        return Bound(table, {route.name: route for route in routes}, lease, refused)
+        made = Bound(table, {route.name: route for route in routes}, lease, refused)
+        if before is None:
+            made.show()
+        return made
 
     def _bind_route(self, route: CompiledRoute, revision: int, arms: tuple[BoundArm, ...]) -> BoundRoute:
         meter = self._metrics.route(route.name, route.strategy, [(bound.arm.name, bound.version) for bound in arms])
-        for bound in arms:
-            known = bound.endpoint.description
-            meter.set_provider(bound.arm.name, known.provider, degraded=bool(known.degraded))
-            if isinstance(bound.endpoint, Batches):
-                meter.watch_batches(bound.arm.name, bound.endpoint.batch_counts)
         gatherer = route.gatherer(self._override_token)
         gatherer.pins = _pins(arms) if route.is_pinnable else {}
         return BoundRoute(

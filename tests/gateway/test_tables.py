@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.config.bind import Binder
 from gateway.execution.shadows import ShadowPool
@@ -21,12 +22,15 @@ class Opener:
     def __init__(self) -> None:
         self.opened: list[ScriptedEndpoint] = []
         self.bad: set[str] = set()
+        self.provider = "cpu"
 
     async def open(self, wanted, /):
         if wanted.reference in self.bad:
             raise LoadRefused(wanted.reference, "is bad")
-        self.opened.append(ScriptedEndpoint(1))
-        return self.opened[-1]
+        endpoint = ScriptedEndpoint(1)
+        endpoint.description = replace(endpoint.description, provider=self.provider)
+        self.opened.append(endpoint)
+        return endpoint
 
     @property
     def open_n(self) -> int:
@@ -48,6 +52,11 @@ class Site:
         bound = await self.binder.bind(1, self.routes(*changes))
         self.router = Router(bound.table)
         return Tables(self.binder, bound, self.router, self.pool, drain_s)
+
+    def providers(self) -> set[str]:
+        """What arms are said to run on."""
+        samples = [sample for family in self.metrics.collect() for sample in family.samples]
+        return {sample.labels["provider"] for sample in samples if "provider" in sample.labels}
 
     def routes(self, *changes):
         return tuple(self._after(*changes).routes.values())
@@ -119,6 +128,20 @@ async def test_what_cannot_be_opened_is_told_and_changes_nothing(site):
     assert {"route 'digits', arm 'new'"} == set(bound.refused)
     await tables.discard(2)
     assert (False, 1, 3) == (tables.swap(2), site.router.table.revision, site.opener.open_n)
+
+
+async def test_what_was_given_up_says_nothing_in_metrics(site):
+    """What an arm runs on is told of the arm that is live, not of one that was tried and refused."""
+    other = Apply({"routes/digits.yaml": documents()["routes/digits.yaml"].replace("new.onnx", "other.onnx")})
+    tables = await site.start(FIRST)
+    site.opener.provider = "another"
+    await tables.warm(2, site.routes(FIRST, other))
+    assert {"cpu"} == site.providers()
+    await tables.discard(2)
+    assert {"cpu"} == site.providers()
+    await tables.warm(3, site.routes(FIRST, other))
+    tables.swap(3)
+    assert {"cpu", "another"} == site.providers()
 
 
 async def test_what_was_broken_before_holds_up_no_other_change(site):
