@@ -339,17 +339,18 @@ async def test_changes_under_load_fail_and_mislead_nobody(served, operator_of, s
     assert_in_order(answers, changes.lives)
     await until_drained(gateway, answers)
     last = [resident_mib(pid) for pid in (gateway.process.pid, *gateway.workers())]
-    live, threads = await changes.live(), [threads_of(pid) for pid in gateway.workers()]
+    live, held = await changes.live(), [held_by(pid) for pid in gateway.workers()]
     assert gateway.stop() == 0
     assert "Traceback" not in gateway.log()
 
     afresh = start_again(gateway, root, "--workers", "2")
     assert (await Operator(operator_of(afresh), {}, 0).live()) == live
-    fresh = [threads_of(pid) for pid in afresh.workers()]
-    assert max(threads) <= min(fresh) + 8  # each open model has a thread; the rest are those of a pool
+    fresh = [held_by(pid) for pid in afresh.workers()]
+    for threads_n, files_n in held:  # each open model has a thread; the rest are those of a pool
+        assert (threads_n <= min(fresh)[0] + 8, files_n <= min(fresh)[1] + 16) == (True, True), (held, fresh)
     assert all(now < before + 160 for before, now in zip(first, last, strict=True)), (first, last)
     with capsys.disabled():
-        tell(changes, answers, windows, rate, f"MiB {first} then {last}, threads {threads}, afresh {fresh}")
+        tell(changes, answers, windows, rate, f"MiB {first} then {last}, threads and files {held}, afresh {fresh}")
 
 
 def assert_follows(answers: list[Answer], state: Path, root: Path, offsets: dict[str, int]) -> None:
@@ -419,8 +420,9 @@ def resident_mib(pid: int) -> int:
     return int(status_of(pid)["VmRSS"].split()[0]) >> 10
 
 
-def threads_of(pid: int) -> int:
-    return int(status_of(pid)["Threads"])
+def held_by(pid: int) -> tuple[int, int]:
+    """Threads and open files."""
+    return int(status_of(pid)["Threads"]), len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def tell(changes: Operator, answers: list[Answer], windows: list[Window], rate: float, usage: str) -> None:
