@@ -348,7 +348,7 @@ async def test_changes_under_load_fail_and_mislead_nobody(served, operator_of, s
     fresh = [held_by(pid) for pid in afresh.workers()]
     for threads_n, files_n in held:  # each open model has a thread; the rest are those of a pool
         assert (threads_n <= min(fresh)[0] + 8, files_n <= min(fresh)[1] + 16) == (True, True), (held, fresh)
-    assert all(now < before + 160 for before, now in zip(first, last, strict=True)), (first, last)
+    assert all(now < before + 64 for before, now in zip(first, last, strict=True)), (first, last)
     with capsys.disabled():
         tell(changes, answers, windows, rate, f"MiB {first} then {last}, threads and files {held}, afresh {fresh}")
 

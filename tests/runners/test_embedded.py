@@ -1,11 +1,13 @@
 """Models in the gateway's own process."""
 
 import asyncio
+import gc
 import json
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from time import monotonic
 
 import numpy as np
@@ -268,6 +270,18 @@ async def test_a_refused_load_leaves_no_thread_behind(opened):
         with pytest.raises(LoadRefused):
             await opened("sum", threads=-1)
     assert before == threading.active_count()
+
+
+async def test_a_closed_model_is_gone_at_once(opened):
+    """What the runtime holds is not Python's memory: its collector would see no reason to come."""
+    endpoint = await opened("sum")
+    session = weakref.ref(endpoint._session)
+    gc.disable()
+    try:
+        await endpoint.close()
+        assert session() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_closed_model_lets_go_of_its_memory(opened):
