@@ -1,7 +1,9 @@
 """Routing tables from warm to gone: opened beside the live one, swapped in, drained, let go."""
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 
 from gateway.config.bind import Binder, Bound
@@ -10,6 +12,7 @@ from gateway.execution.shadows import ShadowPool
 from gateway.routing.router import Router
 from gateway.routing.table import BoundRoute
 
+TURN_S = 0.0005  # the longest that a thread which opens a model keeps the interpreter from requests; 5 ms is usual
 LOOK_S = 0.05  # between two looks at whether a table's last requests have been answered
 
 
@@ -41,7 +44,8 @@ class Tables:
         """Open what revision `number` needs and the live table does not have. The live table serves on."""
         async with self._turn:
             await self._forget_warm()  # only one waits: those before were given up
-            self._warm[number] = await self._binder.bind(number, routes, self._live)
+            with _eager_turns():
+                self._warm[number] = await self._binder.bind(number, routes, self._live)
             return self._warm[number]
 
     def swap(self, number: int) -> bool:
@@ -85,6 +89,17 @@ class Tables:
 
     def _is_busy(self, route: BoundRoute) -> bool:
         return route.meter.inflight_n > 0 or self._shadows.holds(route)
+
+
+@contextmanager
+def _eager_turns() -> Iterator[None]:
+    """Have threads take turns more often. Between two calls to a small model a request would wait 5 ms for its own."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual_s)
 
 
 async def _end(bound: Bound, leaving: tuple[BoundRoute, ...]) -> None:

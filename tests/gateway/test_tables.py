@@ -1,6 +1,7 @@
 """Tables come and go under running requests, and no request notices."""
 
 import asyncio
+import sys
 
 import pytest
 from msgspec.structs import replace
@@ -23,8 +24,10 @@ class Opener:
         self.opened: list[ScriptedEndpoint] = []
         self.bad: set[str] = set()
         self.provider = "cpu"
+        self.watch = lambda: None
 
     async def open(self, wanted, /):
+        self.watch()
         if wanted.reference in self.bad:
             raise LoadRefused(wanted.reference, "is bad")
         endpoint = ScriptedEndpoint(1)
@@ -128,6 +131,18 @@ async def test_what_cannot_be_opened_is_told_and_changes_nothing(site):
     assert {"route 'digits', arm 'new'"} == set(bound.refused)
     await tables.discard(2)
     assert (False, 1, 3) == (tables.swap(2), site.router.table.revision, site.opener.open_n)
+
+
+async def test_requests_get_their_turn_while_models_are_opened(site):
+    """Opening is work in threads, and each keeps the interpreter for a moment only; afterwards all is as it was."""
+    usual_s = sys.getswitchinterval()
+    tables = await site.start(FIRST)
+    while_opened = []
+    site.opener.bad.add("file:other.onnx")
+    site.opener.watch = lambda: while_opened.append(sys.getswitchinterval())
+    other = documents()["routes/digits.yaml"].replace("new.onnx", "other.onnx")
+    await tables.warm(2, site.routes(FIRST, Apply({"routes/digits.yaml": other})))
+    assert (True, usual_s) == (0 < max(while_opened) < usual_s, sys.getswitchinterval())
 
 
 async def test_what_was_given_up_says_nothing_in_metrics(site):
