@@ -32,7 +32,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         while len(self.won) < WINS_N and not self.other:
             _, live = self._operator.ask("GET", "/v1/revisions/live")
-            text = documents(10_000 + 100 * self._number + len(self.won))
+            text = documents(20_000 + 100 * self._number + len(self.won))
             body = {"documents": text, "expects": live["revision"]}
             status, told = self._operator.ask("POST", "/v1/apply", body, self.author)
             if status == 200:
