@@ -123,7 +123,7 @@ class Publisher:
     async def _publish(self, request: Request, *, is_dry: bool) -> Published:
         live = await self._live()
         if request.expects not in (ANY, live.number):
-            raise await asyncio.to_thread(self._conflict, request.expects)
+            raise await asyncio.to_thread(self._conflict, request, is_dry=is_dry)
         prepared = await self._prepare(live, await self._resolved(request.change, live))
         if is_dry or prepared.meaning.content == live.content:
             return Published(live.number, prepared.differences)
@@ -165,11 +165,14 @@ class Publisher:
             raise UnknownRevision("nothing came before the documents that are live")
         return store.get(number).content.documents
 
-    def _conflict(self, expects: int) -> PublishConflict:
+    def _conflict(self, request: Request, *, is_dry: bool) -> PublishConflict:
+        """The conflict of a request that was made for another revision, written down as the store does with its own."""
         live = self._shelf.store().live()
-        if live is None:
-            return PublishConflict(expects, NO_REVISION, "", 0.0)
-        return PublishConflict(expects, live.number, live.author, live.at)
+        who = (live.number, live.author, live.at) if live else (NO_REVISION, "", 0.0)
+        conflict = PublishConflict(request.expects, *who)
+        if not is_dry:
+            self._shelf.audit().record(_refusal(request, conflict), at=self._clock())
+        return conflict
 
     async def _catch_up(self) -> bool:
         number = await asyncio.to_thread(lambda: self._shelf.store().live_number())
@@ -205,11 +208,15 @@ class Publisher:
         await asyncio.to_thread(self._shelf.remember, revision)
 
     async def _note(self, request: Request, refused: Exception) -> None:
-        deed = Deed(request.author, request.cause, REFUSED, str(refused))
         self._tell("change_refused", f"by {request.author}: {refused}", self.meaning.number)
         if isinstance(refused, PublishConflict):
-            return  # the store has written it down
+            return  # it is written down where it is found
+        deed = _refusal(request, refused)
         try:
             await asyncio.to_thread(lambda: self._shelf.audit().record(deed, at=self._clock()))
         except StateError as error:
             LOG.error("a refusal could not be written down: %s", error)  # noqa: TRY400 - the sentence is enough
+
+
+def _refusal(request: Request, why: Exception) -> Deed:
+    return Deed(request.author, request.cause, REFUSED, str(why))
