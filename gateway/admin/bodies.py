@@ -5,9 +5,12 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 NUMBER_LIMIT = 2**53
+STORABLE = r"^[^\x00]*$"  # PostgreSQL keeps every text but that
 Number = Annotated[int, Field(ge=1, le=NUMBER_LIMIT)]
-Reason = Annotated[str, Field(max_length=2000, description="Why, for those who read the history.")]
-RouteName = Annotated[str, Field(max_length=128)]
+Reason = Annotated[str, Field(max_length=2000, pattern=STORABLE, description="Why, for those who read the history.")]
+RouteName = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*$")]
+DocumentPath = Annotated[str, Field(max_length=256, pattern=STORABLE)]
+DocumentText = Annotated[str, Field(pattern=STORABLE)]
 
 
 class _Body(BaseModel):
@@ -27,7 +30,7 @@ class ChangeBody(_Body):
 class ApplyBody(ChangeBody):
     """All documents, by their paths in a config directory."""
 
-    documents: Annotated[dict[Annotated[str, Field(max_length=256)], str], Field(max_length=10_000)]
+    documents: Annotated[dict[DocumentPath, DocumentText], Field(max_length=10_000)]
     restart: Annotated[list[RouteName], Field(max_length=10_000, description="Routes whose rollout begins again.")] = []
 
 

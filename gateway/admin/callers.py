@@ -19,7 +19,7 @@ INCLUDED = {
     TokenRole.APPROVE: {TokenRole.OBSERVE, TokenRole.APPROVE},
 }
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-NAME_LIMIT = 200
+NAME_LIMIT, ACTION_LIMIT = 200, 200  # characters
 MINUTE_S = 60.0
 DENIALS_N = 60  # the log is kept for ever, and strangers must not fill it
 
@@ -56,7 +56,7 @@ class Callers:
         now = self._clock()
         kind, _, secret = authorization.partition(" ")
         if not authorization and not self._shelf.tokens().all():
-            return Caller(f"{said[:NAME_LIMIT] or 'somebody'} (unproven)")
+            return Caller(f"{_legible(said)[:NAME_LIMIT] or 'somebody'} (unproven)")
         token = self._shelf.tokens().recognise(secret.strip(), now=now) if kind.lower() == "bearer" else None
         if token is None:
             raise self._deny("somebody", 401, "a valid token is needed: Authorization: Bearer TOKEN", action)
@@ -74,8 +74,14 @@ class Callers:
             is_told = self._denied_n <= DENIALS_N
         if is_told:
             more = "; further refusals in this minute are not written down" if self._denied_n == DENIALS_N else ""
-            self._shelf.audit().record(Deed(author, action, REFUSED, why + more), at=now)
+            asked = _legible(action)[:ACTION_LIMIT]
+            self._shelf.audit().record(Deed(author, asked, REFUSED, why + more), at=now)
         return Denied(status, why)
+
+
+def _legible(text: str) -> str:
+    """Without what would make another line of a log, or none that can be stored."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def exposure_problem(host: str, *, has_tls: bool, shelf: Shelf) -> str:

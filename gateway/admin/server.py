@@ -1,7 +1,10 @@
 """The operator's side as a server of its own: where it listens, what it shows, and whom it serves at all."""
 
 import asyncio
-import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from msgspec.structs import replace
 
 from gateway.admin.callers import LOCAL_HOSTS, exposure_problem
 from gateway.admin.gate import App
@@ -18,10 +21,14 @@ class AdminRefused(Exception):
     """The operator's side must not be opened like that."""
 
 
-async def open_admin(publisher: Publisher, shelf: Shelf, launch: Launch, port: int, version: str) -> AsgiServer:
-    """Listen, plain on this machine alone, else with the gateway's certificate.
+@asynccontextmanager
+async def open_admin(
+    publisher: Publisher, shelf: Shelf, launch: Launch, port: int, version: str
+) -> AsyncIterator[AsgiServer]:
+    """Listen while the block lasts, plain on this machine alone, else with the gateway's certificate.
 
-    Raises AdminRefused, TlsRefused, PortInUse, or OSError for an address that cannot be had.
+    Whoever asks is told from others by a token, and needs no certificate. Raises AdminRefused, TlsRefused, PortInUse,
+    or OSError for an address that cannot be had.
     """
     host = launch.admin_host
     problem = await asyncio.to_thread(lambda: exposure_problem(host, has_tls=launch.tls is not None, shelf=shelf))
@@ -29,16 +36,19 @@ async def open_admin(publisher: Publisher, shelf: Shelf, launch: Launch, port: i
         raise AdminRefused(problem)
     hosts = LOCAL_HOSTS | {host.lower(), *(name.lower() for name in launch.admin_names)}
     app = await asyncio.to_thread(_app, publisher, shelf, version, hosts)
-    server = AsgiServer(app, host, port, "admin", _context(launch))
+    certificates = Certificates(replace(launch.tls, client_ca=None)) if launch.tls else None
+    server = AsgiServer(app, host, port, "admin", certificates.http_context() if certificates else None)
     await server.start()
-    return server
+    watch = asyncio.create_task(certificates.watch(lambda _told: None)) if certificates else None
+    try:
+        yield server
+    finally:
+        if watch:
+            watch.cancel()
+        await server.stop(GRACE_S)
 
 
 def _app(publisher: Publisher, shelf: Shelf, version: str, hosts: frozenset[str]) -> App:
     from gateway.admin.api import admin_app  # noqa: PLC0415 - half a second, while the workers start anyway
 
     return admin_app(publisher, shelf, version, hosts)
-
-
-def _context(launch: Launch) -> ssl.SSLContext | None:
-    return Certificates(launch.tls).http_context() if launch.tls else None

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from gateway.admin.server import GRACE_S, open_admin
+from gateway.admin.server import open_admin
 from gateway.config.compiled import CompiledRoute
 from gateway.control.boot import Offer, boot
 from gateway.control.crew import Crew, StartFailed
@@ -71,12 +71,12 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
             _warn(publisher.meaning.routes.values())
             fleet.expect()
             starting = asyncio.ensure_future(crew.start())
-            async with _admin(publisher, shelf, launch, ports.admin, identity.code_version) as admin_port:
+            async with open_admin(publisher, shelf, launch, ports.admin, identity.code_version) as admin:
                 served = await _unless(stopped, starting)
                 if served is None:
                     return 0
                 fleet.lead(crew)
-                _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin_port))
+                _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin.port))
                 await _until(stopped, vigil)
                 LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
                 doors.close()
@@ -102,16 +102,6 @@ async def _scraping(crew: Crew, log: EventLog, host: str, port: int) -> AsyncIte
             yield server.port
     finally:
         await server.stop(SCRAPE_GRACE_S)
-
-
-@asynccontextmanager
-async def _admin(publisher: Publisher, shelf: Shelf, launch: Launch, port: int, version: str) -> AsyncIterator[int]:
-    """The port of the operator's side, as long as the block lasts."""
-    server = await open_admin(publisher, shelf, launch, port, version)
-    try:
-        yield server.port
-    finally:
-        await server.stop(GRACE_S)
 
 
 async def _until(stopped: asyncio.Event, vigil: Vigil) -> None:

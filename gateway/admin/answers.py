@@ -1,0 +1,145 @@
+"""What the operator's side answers, as its OpenAPI document describes it. publishing/telling.py makes the values."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+Moment = Annotated[float, Field(description="Unix time in seconds.")]
+Ppm = Annotated[int, Field(description="Millionths.")]
+
+
+class Head(BaseModel):
+    """A revision without its documents."""
+
+    revision: int
+    at: Moment
+    author: str
+    cause: str
+    reason: str
+    digest: str
+
+
+class Whole(Head):
+    """A revision with its documents as they were written, and with what the gateway keeps for each route."""
+
+    previous: Annotated[str, Field(description="The digest of the revision before, empty for the first.")]
+    documents: dict[str, str]
+    states: dict[str, str]
+
+
+class History(BaseModel):
+    revisions: list[Head]
+
+
+class Move(BaseModel):
+    """Units that change arms. `points` of the 2^64 is text, for most readers of JSON keep 53 bits of a number."""
+
+    from_: Annotated[str, Field(alias="from")]
+    to: str
+    share_ppm: Ppm
+    points: str
+
+
+class RouteChange(BaseModel):
+    """What a change does to one route, exactly."""
+
+    route: str
+    words: list[str]
+    moves: list[Move]
+    dealt_afresh: bool
+    experiment: Annotated[str, Field(description="continues, restarts, begins or ends")]
+    because: list[str]
+    shadow_load_ppm: Annotated[list[Ppm], Field(description="Before and after.", min_length=2, max_length=2)]
+
+
+class Published(BaseModel):
+    """What a change came to. `published` is null when nothing was to be changed, or only a look was wanted."""
+
+    live: int
+    published: Head | None
+    routes: list[RouteChange]
+
+
+class Gateway(BaseModel):
+    """One that shares the state."""
+
+    gateway: str
+    revision: int
+    trouble: Annotated[str, Field(description="Why it does not serve the live revision, empty while it does.")]
+    seen_s_ago: float
+
+
+class RouteLine(BaseModel):
+    route: str
+    strategy: str
+    sentence: str
+
+
+class Status(BaseModel):
+    """What is live, who serves it, and a sentence on every route."""
+
+    live: Head | None
+    frozen: Annotated[str, Field(description="Why nothing may change, empty while it may.")]
+    source: Annotated[str, Field(description="The directory that the documents came from.")]
+    converged: Annotated[bool, Field(description="Whether every gateway serves what is live.")]
+    gateways: list[Gateway]
+    routes: list[RouteLine]
+
+
+class Rollout(BaseModel):
+    """Where a ramp stands. `step` counts from 0."""
+
+    step: int
+    phase: str
+    reason: str
+
+
+class Route(RouteLine):
+    """One route: what it is for, what it does, and where it stands."""
+
+    owner: str | None
+    hypothesis: str | None
+    expires: str | None
+    experiment: str
+    shares_ppm: dict[str, Ppm]
+    shadow_ppm: dict[str, Ppm]
+    fallback: list[str]
+    models: dict[str, str]
+    digests: dict[str, str]
+    rollout: Rollout | None
+
+
+class Entry(BaseModel):
+    """Who asked for what and what came of it."""
+
+    number: int
+    at: Moment
+    author: str
+    action: str
+    outcome: str
+    detail: str
+    digest: str
+
+
+class Audit(BaseModel):
+    entries: list[Entry]
+
+
+class Problem(BaseModel):
+    """A mistake in a document. Line and column count from 1; 0 is the whole document."""
+
+    file: str
+    line: int
+    column: int
+    what: str
+    cure: str
+
+
+class Refusal(BaseModel):
+    """Why not, for a person; nothing has changed. What else there is depends on the status."""
+
+    error: str
+    problems: Annotated[list[Problem] | None, Field(description="422, of documents.")] = None
+    reasons: Annotated[list[str] | None, Field(description="409, of a change that cannot be made.")] = None
+    live: Annotated[int | None, Field(description="409, of a change made for another revision.")] = None
+    author: Annotated[str | None, Field(description="Whose revision that is.")] = None
