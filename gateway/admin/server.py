@@ -1,6 +1,7 @@
 """The operator's side as a server of its own: where it listens, what it shows, and whom it serves at all."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from gateway.handover import Launch
 from gateway.publishing.publisher import Publisher
 from gateway.state.shelf import Shelf
 
+UNHEARD = logging.getLogger("turnout.admin.tls")  # workers tell what becomes of the same files
 GRACE_S = 5.0  # for a change under way, which is then stored or is not
 
 
@@ -36,7 +38,8 @@ async def open_admin(
         raise AdminRefused(problem)
     hosts = LOCAL_HOSTS | {host.lower(), *(name.lower() for name in launch.admin_names)}
     app = await asyncio.to_thread(_app, publisher, shelf, version, hosts)
-    certificates = Certificates(replace(launch.tls, client_ca=None)) if launch.tls else None
+    UNHEARD.setLevel(logging.CRITICAL)
+    certificates = Certificates(replace(launch.tls, client_ca=None), UNHEARD) if launch.tls else None
     server = AsgiServer(app, host, port, "admin", certificates.http_context() if certificates else None)
     await server.start()
     watch = asyncio.create_task(certificates.watch(lambda _told: None)) if certificates else None

@@ -54,9 +54,10 @@ class Pems(Struct, frozen=True):
 class Certificates:
     """What both ports show, and whom they admit. Handed out once, it follows the files."""
 
-    def __init__(self, files: TlsFiles) -> None:
+    def __init__(self, files: TlsFiles, log: logging.Logger = LOG) -> None:
         """Raises TlsRefused."""
         self._files = files
+        self._log = log
         self._pems = _read(files)
         self._contexts = _contexts_of(self._pems)
         self._refused = ""
@@ -90,7 +91,7 @@ class Certificates:
             return self._keep(str(refused))
         self._contexts, self._pems, self._refused = contexts, pems, ""
         self.counts = CertificateCounts(self.counts.loaded_n + 1, self.counts.refused_n)
-        LOG.info("new certificates are in use: %s", self._files.cert)
+        self._log.info("new certificates are in use: %s", self._files.cert)
         return _event("certificates_loaded", str(self._files.cert))
 
     def _door(self, speaks: str) -> ssl.SSLContext:
@@ -115,7 +116,7 @@ class Certificates:
             return None
         self._refused = why
         self.counts = CertificateCounts(self.counts.loaded_n, self.counts.refused_n + 1)
-        LOG.error("the certificates in use stay: %s", why)
+        self._log.error("the certificates in use stay: %s", why)
         return _event("certificates_refused", why)
 
 
