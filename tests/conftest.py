@@ -23,7 +23,9 @@ settings.load_profile("turnout")
 ROOT = Path(__file__).parents[1]
 START_LIMIT_S = 30
 STOP_LIMIT_S = 30
-ADDRESSES = re.compile(r"https?://\S+?:(\d+), grpcs?://\S+?:(\d+), metrics http://\S+?:(\d+)")
+ADDRESSES = re.compile(
+    r"https?://\S+?:(\d+), grpcs?://\S+?:(\d+), metrics http://\S+?:(\d+)/metrics, admin https?://\S+?:(\d+)"
+)
 
 
 class GatewayProcess:
@@ -36,7 +38,7 @@ class GatewayProcess:
         command = [sys.executable, "-m", "gateway", "serve", *arguments, *ports, "--state", str(state)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, env=os.environ | environment, start_new_session=True)
-        self.http, self.grpc, self.metrics = self._wait_for_ports()
+        self.http, self.grpc, self.metrics, self.admin = self._wait_for_ports()
 
     def log(self) -> str:
         return self._log.read_text()

@@ -50,6 +50,7 @@ class RouteChange(BaseModel):
     experiment: Annotated[str, Field(description="continues, restarts, begins or ends")]
     because: list[str]
     shadow_load_ppm: Annotated[list[Ppm], Field(description="Before and after.", min_length=2, max_length=2)]
+    enrolled_ppm: Annotated[list[Ppm], Field(description="Before and after.", min_length=2, max_length=2)]
 
 
 class Published(BaseModel):
@@ -101,6 +102,10 @@ class Route(RouteLine):
     hypothesis: str | None
     expires: str | None
     experiment: str
+    held_out_ppm: Annotated[Ppm, Field(description="Of all units: those that meet no experiment.")]
+    layer: Annotated[str, Field(description="Which the route shares units with others in, empty for none.")]
+    slots_ppm: Annotated[list[Ppm], Field(description="From and to, of that layer.", min_length=2, max_length=2)]
+    enrolled_ppm: Annotated[Ppm, Field(description="Of all units: those that take part.")]
     shares_ppm: dict[str, Ppm]
     shadow_ppm: dict[str, Ppm]
     fallback: list[str]

@@ -14,6 +14,7 @@ from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
+import msgspec
 import typer
 from msgspec.structs import replace
 
@@ -33,6 +34,8 @@ CaOption = Annotated[Path | None, typer.Option("--ca-file", help="Whom to trust 
 CONVERGE_S = 10.0
 Found = TypeVar("Found")
 ASK_LIMIT_S = 660.0  # models may have to be compiled
+CONNECT_LIMIT_S = 10.0
+DEFAULT_PORT = 8003
 
 
 class Desk(Protocol):
@@ -63,11 +66,14 @@ class Here:
     """The state in a folder or behind a URL. Gateways that share it follow within a second."""
 
     def __init__(self, folder: Path, root: Path, *, is_rehearsing: bool) -> None:
+        from gateway.state.database import FILE
         from gateway.state.shelf import Shelf
 
         self._is_rehearsing = is_rehearsing
         self._first_root = root
-        self._shelf = Shelf(folder, os.environ.get(URL_VARIABLE, ""))
+        url = os.environ.get(URL_VARIABLE, "")
+        self._is_there = bool(url) or (folder / FILE).exists()
+        self._shelf = Shelf(folder, url)
 
     def publish(self, request: "Request", *, is_dry: bool) -> dict[str, Any]:
         from gateway.publishing.change import Apply
@@ -98,13 +104,15 @@ class Here:
     def history(self, limit_n: int) -> list[dict[str, Any]]:
         from gateway.publishing.telling import tell_head
 
+        self.live()
         return [tell_head(head) for head in self._try(lambda: self._shelf.store().history(limit_n=limit_n))]
 
     def revision(self, number: int) -> "Revision":
+        self.live()
         return self._try(lambda: self._shelf.store().get(number))
 
     def live(self) -> "Revision":
-        found = self._try(lambda: self._shelf.store().live())
+        found = self._try(lambda: self._shelf.store().live()) if self._is_there else None  # to look makes none
         return found or fail("nothing has been published here yet; start with: turnout apply DIRECTORY")
 
     def status(self) -> dict[str, Any]:
@@ -176,25 +184,32 @@ class There:
     """A gateway's admin address."""
 
     def __init__(self, server: str, token: str, ca_file: Path | None) -> None:
-        parts = urlsplit(server if "//" in server else f"//{server}")
-        if not parts.hostname or parts.scheme not in ("", "http", "https"):
-            fail(f"--server {server}: write it like http://127.0.0.1:8003")
-        port = parts.port or 8003
+        try:
+            parts = urlsplit(server if "//" in server else f"//{server}")
+            host, port = parts.hostname, parts.port or DEFAULT_PORT
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in ("", "http", "https"):
+            fail(f"--server {server}: write it like http://127.0.0.1:{DEFAULT_PORT}")
+        if not all("!" <= letter <= "~" for letter in token):
+            fail(f"{TOKEN_VARIABLE} holds no token: one has no spaces, line ends or letters beyond ASCII")
         if parts.scheme == "https":
-            context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+            context = _trust(ca_file)
             self._connect: Callable[[], HTTPConnection] = partial(
-                HTTPSConnection, parts.hostname, port, timeout=ASK_LIMIT_S, context=context
+                HTTPSConnection, host, port, timeout=CONNECT_LIMIT_S, context=context
             )
         else:
-            self._connect = partial(HTTPConnection, parts.hostname, port, timeout=ASK_LIMIT_S)
+            self._connect = partial(HTTPConnection, host, port, timeout=CONNECT_LIMIT_S)
         self._server = server
-        self._headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {token}"} if token else {})
+        self._headers: dict[str, str | bytes] = {"content-type": "application/json"}
+        if token:
+            self._headers["authorization"] = f"Bearer {token}"
 
     def publish(self, request: "Request", *, is_dry: bool) -> dict[str, Any]:
         from gateway.publishing.change import Apply, Freeze, Operate, Undo
 
         body: dict[str, Any] = {"reason": request.reason, "dry_run": is_dry}
-        self._headers["x-turnout-author"] = request.author
+        self._headers["x-turnout-author"] = _legible(request.author).encode()
         if request.expects >= 0:
             body["expects"] = request.expects
         match request.change:
@@ -235,6 +250,8 @@ class There:
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         connection = self._connect()
         try:
+            connection.connect()
+            connection.sock.settimeout(ASK_LIMIT_S)
             connection.request(method, path, json.dumps(body) if body is not None else None, self._headers)
             response = connection.getresponse()
             content = response.read()
@@ -243,9 +260,21 @@ class There:
         finally:
             connection.close()
         try:
-            told = json.loads(content)
+            told = msgspec.json.decode(content, type=dict[str, Any])
         except ValueError:
-            fail(f"{self._server} answered {response.status} with something that is no JSON; is it the admin address?")
+            fail(f"{self._server} answered {response.status}, but not as an admin address does; is it one?")
         if response.status >= 400:
             fail(str(told.get("error", told)))
-        return dict(told)
+        return told
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:
+        fail(f"--ca-file {ca_file}: {error.strerror or 'it holds no certificate in PEM'}")
+
+
+def _legible(text: str) -> str:
+    """What a header can hold."""
+    return "".join(letter for letter in text if letter.isprintable())

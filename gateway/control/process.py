@@ -70,7 +70,7 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
             await boot(publisher, shelf, offer, vigil.me)
             _warn(publisher.meaning.routes.values())
             fleet.expect()
-            starting = asyncio.ensure_future(crew.start())
+            starting = _begin(crew)
             async with open_admin(publisher, shelf, launch, ports.admin, identity.code_version) as admin:
                 served = await _unless(stopped, starting)
                 if served is None:
@@ -89,6 +89,13 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         crew.kill()
         await asyncio.to_thread(shelf.close)
         await asyncio.to_thread(log.close)
+
+
+def _begin(crew: Crew) -> "asyncio.Task[Ready]":
+    """The start of all workers. If something else is refused meanwhile, nobody asks any more how this went."""
+    starting = asyncio.create_task(crew.start())
+    starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return starting
 
 
 @asynccontextmanager

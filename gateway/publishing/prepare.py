@@ -120,6 +120,8 @@ def prepare(live: Meaning, change: Change, *, today: date, contents: Contents) -
 
 
 def _refuse_if_frozen(live: Meaning, change: Change) -> None:
+    if live.number == NO_REVISION and isinstance(change, Freeze):
+        raise ChangeRefused(["nothing has been published yet, so there is nothing to freeze"])
     if not live.for_all.frozen or isinstance(change, Freeze):
         return
     if isinstance(change, Operate) and change.verb in ALWAYS:
