@@ -1,0 +1,1 @@
+"""Interleaving: the lists of several rankers merged into one, so that whoever reads it can prefer one unknowingly."""
