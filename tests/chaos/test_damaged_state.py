@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -110,17 +111,21 @@ def test_the_command_serves_what_was_live_or_ends_with_one_line(state):
         copy = damaged(state, number, chance)
         log = copy / "log"
         command = [sys.executable, "-m", "gateway", "serve", config, "--port", "0", "--state", copy]
-        with log.open("wb") as out, subprocess.Popen([*map(str, command)], stderr=out) as process:
+        with log.open("wb") as out, started([*map(str, command)], out) as process:
             port = port_of(process, log)
             if port:
                 assert revision_served(port) == REVISIONS_N
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # all of them: workers outlive the control process
         text = log.read_text()
         assert "Traceback" not in text, text
         if not port:
             assert process.returncode == 2, text
             assert "cannot start: " in text.splitlines()[-1]
         shutil.rmtree(copy)
+
+
+def started(command: list[str], log) -> subprocess.Popen:
+    return subprocess.Popen(command, stderr=log, start_new_session=True)
 
 
 def port_of(process: subprocess.Popen, log: Path) -> int:
