@@ -1,7 +1,6 @@
 """Gathering facts: what the route asks to know of a request, and nothing more."""
 
 from collections.abc import Callable, Mapping
-from hmac import compare_digest
 
 from msgspec import Struct
 
@@ -44,16 +43,17 @@ class Gatherer:
         unit: Source,
         attributes: tuple[Source, ...],
         arms: frozenset[str],
-        override_token: bytes,
+        may_force: Callable[[str, bytes, float], bool],
         hash_name: HashName = HashName.SHA256,
     ) -> None:
+        """`may_force` says of an arm, a token and a Unix time whether the token forces that arm then."""
         chosen = HASHES[hash_name]
         self._salt = chosen.prefix(salt)
         self._point_of: Callable[[bytes, bytes], int] = chosen.point_of
         self._unit = unit
         self._attributes = attributes
         self._arms = arms
-        self._override_token = override_token
+        self._may_force = may_force
         self.pins: Mapping[str, str] = {}
 
     def gather(self, request: InferenceRequest, arrival: Arrival) -> RequestFacts:
@@ -81,8 +81,8 @@ class Gatherer:
         if not arm:
             return ""
         token = arrival.metadata.get(TOKEN_HEADER, b"")
-        if not self._override_token or not compare_digest(token, self._override_token):
-            raise OverrideRefused("forcing an arm needs the override token")
+        if not self._may_force(arm, token, arrival.at):
+            raise OverrideRefused("forcing an arm needs an override token that is valid for it")
         if arm not in self._arms:
             raise UnknownModel(f"model '{request.model[:100]}' has no arm '{arm[:100]}'")
         return arm

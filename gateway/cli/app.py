@@ -14,6 +14,7 @@ from gateway.cli import (
     look,
     models,
     operate,
+    override,
     review,
     schema,
     serve,
@@ -42,6 +43,7 @@ app.command("describe")(look.describe)
 app.command("history")(look.history)
 app.command("get")(look.get)
 app.command("assign")(assign.assign)
+app.command("override")(override.override)
 app.command("bench")(bench.bench)
 app.command("schema")(schema.schema)
 app.command("completion")(completion.completion)

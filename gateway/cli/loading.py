@@ -12,7 +12,7 @@ import typer
 from gateway.config.compile import compile_route
 from gateway.config.compiled import CompiledRoute
 from gateway.config.directory import Configuration, load_directory
-from gateway.config.documents import RouteDoc
+from gateway.config.documents import RouteDoc, SettingsDoc
 from gateway.config.problems import ConfigRefused
 from strategies.core.state import RolloutState
 
@@ -52,6 +52,20 @@ def parse_steps(written: list[str]) -> dict[str, int]:
             fail(f"--step wants ROUTE=N with N from 1, not '{text}'")
         steps[route] = int(number)
     return steps
+
+
+def override_secret(settings: SettingsDoc, root: Path) -> bytes:
+    """The content of the override token's file, nothing when none is named; exits when it cannot be used."""
+    if settings.override_token_file is None:
+        return b""
+    file = root / settings.override_token_file
+    try:
+        token = file.read_bytes().strip()
+    except OSError as error:
+        fail(f"{file}: the override token cannot be read: {error.strerror}")
+    if len(token) < 16:
+        fail(f"{file}: an override token has at least 16 characters; make one with: openssl rand -hex 16")
+    return token
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 
 from gateway.cli.certificates import check_certificates
 from gateway.cli.kept import URL_VARIABLE, whoever_asks
-from gateway.cli.loading import compile_routes, fail, parse_steps, refusals
+from gateway.cli.loading import compile_routes, fail, override_secret, parse_steps, refusals
 from gateway.config.directory import load_directory, settings_alone
 from gateway.config.documents import WORKERS_LIMIT, ListenDoc, SettingsDoc
 from gateway.config.problems import ConfigRefused
@@ -82,7 +82,7 @@ def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
         ),
         shadows=ShadowBounds(pool.calls, pool.queue, pool.memory_mib * MIB, pool.per_second),
         drain_s=duration_s(settings.drain),
-        override_token=_token(settings, root),
+        override_token=override_secret(settings, root),
         tls=check_certificates(settings.tls, root),
         workers_n=settings.workers,
         admin_host=settings.listen.admin_host,
@@ -153,16 +153,3 @@ def _listen(written: ListenDoc, host: str | None, port: int | None) -> ListenDoc
     if port > 65532:
         fail(f"--port {port} leaves no room for gRPC, metrics and admin; the highest is 65532")
     return replace(listen, http=port, grpc=port and port + 1, metrics=port and port + 2, admin=port and port + 3)
-
-
-def _token(settings: SettingsDoc, root: Path) -> bytes:
-    if settings.override_token_file is None:
-        return b""
-    file = root / settings.override_token_file
-    try:
-        token = file.read_bytes().strip()
-    except OSError as error:
-        fail(f"{file}: the override token cannot be read: {error.strerror}")
-    if len(token) < 16:
-        fail(f"{file}: an override token has at least 16 characters; make one with: openssl rand -hex 16")
-    return token

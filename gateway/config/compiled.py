@@ -1,10 +1,12 @@
 """What documents come to: values that serving needs, and that nothing of their parser comes along with."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from msgspec import Struct
 
 from gateway.facts import Gatherer, Source
+from gateway.overrides import may_force
 from runners.core.runner import ModelRef
 from strategies.core.arm import Arm
 from strategies.core.decider import Decider
@@ -79,6 +81,6 @@ class CompiledRoute(Struct, frozen=True):
             unit=self.unit,
             attributes=self.attributes,
             arms=frozenset(compiled.arm.name for compiled in self.arms),
-            override_token=override_token,
+            may_force=partial(may_force, override_token, self.name),
             hash_name=self.hash,
         )

@@ -158,7 +158,12 @@ def _warn(routes: Iterable[CompiledRoute]) -> None:
 
 
 def _tell(log: EventLog, kind: str, message: str, revision: int) -> None:
-    LOG.log(logging.INFO if kind == "revision_published" else logging.WARNING, "%s: %s", kind, message)
+    LOG.log(
+        logging.INFO if kind in ("revision_published", "revision_followed") else logging.WARNING,
+        "%s: %s",
+        kind,
+        message,
+    )
     log.offer(LifeEvent(time(), kind, "", "", message, revision))
 
 

@@ -53,7 +53,7 @@ class Vigil:
                 self._say(str(error))
             if self._is_watching:
                 await self._look()
-            await asyncio.sleep(LOOK_S)
+            await self._publisher.changed_within(LOOK_S)  # so that a heartbeat tells of a change at once
 
     async def take(self, cause: Cause) -> None:
         """Publish what is in the directory, whatever was there before."""

@@ -6,6 +6,7 @@ request -> prepare -> warm -> append -> swap, one change at a time; whatever fai
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import time
@@ -74,6 +75,7 @@ class Publisher:
         self._clock = clock
         self._contents = Contents()
         self._turn = asyncio.Lock()
+        self._changed = asyncio.Event()
         self._refused = NO_REVISION  # what could not be served
         self._again_at = 0.0  # and when it is tried again
 
@@ -111,6 +113,12 @@ class Publisher:
             prepared = await self._prepare(self.meaning, change)
             self.meaning = replace(prepared.meaning, number=NO_REVISION)  # whatever a store says later is newer
             await self._fleet.swap(self.meaning)
+
+    async def changed_within(self, limit_s: float) -> None:
+        """Come back when something has become live here, or after so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), limit_s)
+        self._changed.clear()
 
     def now(self) -> float:
         """Unix time in seconds."""
@@ -193,18 +201,19 @@ class Publisher:
                 self._tell("revision_refused", f"revision {number} by {revision.author}: {trouble}", number)
             self.trouble, self._refused, self._again_at = trouble, number, self._clock() + AGAIN_S
             return False
-        await self._go_live(meaning, revision)
+        await self._go_live(meaning, revision, "revision_followed")
         return True
 
     async def _understand(self, revision: Revision) -> Meaning:
         return await asyncio.to_thread(meaning_of, revision, self._root)
 
-    async def _go_live(self, meaning: Meaning, revision: Revision) -> None:
+    async def _go_live(self, meaning: Meaning, revision: Revision, kind: str = "revision_published") -> None:
         self.meaning, self.trouble = meaning, ""
         await self._fleet.swap(meaning)
         reason = f": {revision.reason}" if revision.reason else ""
         message = f"revision {revision.number} by {revision.author} ({revision.cause}){reason}"
-        self._tell("revision_published", message, revision.number)
+        self._tell(kind, message, revision.number)
+        self._changed.set()
         await asyncio.to_thread(self._shelf.remember, revision)
 
     async def _note(self, request: Request, refused: Exception) -> None:
