@@ -27,6 +27,11 @@ class CompiledArm(Struct, frozen=True):
     is_shadowed: bool
     digest: str = ""
 
+    @property
+    def key(self) -> str:
+        """What is opened for it: equal for arms that an endpoint of the same kind could serve."""
+        return f"{self.runner} {self.digest} {self.model!r}{' shadowed' if self.is_shadowed else ''}"
+
 
 class CompiledRoute(Struct, frozen=True):
     """All of a route that can be known without opening a model.

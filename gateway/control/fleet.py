@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from gateway.config.compiled import CompiledRoute
 from gateway.control.crew import Crew
 from gateway.control.worker import Worker
 from gateway.handover import Launch, pack, pack_routes
@@ -12,6 +14,7 @@ from gateway.publishing.prepare import Meaning
 
 LOG = logging.getLogger("turnout.control")
 WARM_LIMIT_S = 600.0  # a provider may compile a model for minutes
+ANSWER_LIMIT_S = 5.0  # for a worker that has nothing to open
 SWAP_LIMIT_S = 5.0
 AGAIN_S = 5.0  # before somebody who could not follow is asked again
 
@@ -24,6 +27,7 @@ class Fleet:
         self.number = launch.revision
         self._unpacked = launch
         self._routes = b""
+        self._known = _models(launch.routes)  # what is open everywhere
         self._crew: Crew | None = None
         self._warmed: list[Worker] = []  # those who wait for a swap or a discard, each held in its turn
         self._behind: set[asyncio.Task[None]] = set()
@@ -42,14 +46,17 @@ class Fleet:
             self.join(worker)
 
     async def warm(self, meaning: Meaning) -> dict[str, str]:
-        """Have everybody open what a revision needs; returns what could not be, with the reason, by its place."""
+        """Have everybody open what a revision needs; returns what could not be, with the reason, by its place.
+
+        When there is nothing to open, as for a rollback, nobody is waited for long: who does not answer follows later.
+        """
         await self._is_led.wait()
-        routes = await asyncio.to_thread(pack_routes, tuple(meaning.routes.values()))
+        routes = tuple(meaning.routes.values())
+        is_opening = not self._known.issuperset(_models(routes))
+        packed = await asyncio.to_thread(pack_routes, routes)
         try:
-            for worker in self._workers():  # a worker keeps one table warm, so nobody else may warm another before ours
-                await worker.turn.acquire()
-                self._warmed.append(worker)
-            told = await asyncio.gather(*(each.warm(meaning.number, routes, WARM_LIMIT_S) for each in self._warmed))
+            waiting = (self._warm(worker, meaning.number, packed, is_opening=is_opening) for worker in self._workers())
+            told = await asyncio.gather(*waiting)
         except BaseException:
             self.discard(meaning.number)
             raise
@@ -57,6 +64,22 @@ class Fleet:
         if refused:
             self.discard(meaning.number)
         return refused
+
+    async def _warm(self, worker: Worker, number: int, routes: bytes, *, is_opening: bool) -> dict[str, str]:
+        limit_s = WARM_LIMIT_S if is_opening else ANSWER_LIMIT_S
+        try:
+            async with asyncio.timeout(limit_s):
+                await worker.turn.acquire()  # a worker keeps one table warm: nobody else may warm another before ours
+            self._warmed.append(worker)
+            return await worker.warm(number, routes, limit_s)
+        except TimeoutError:
+            if is_opening:
+                return {f"worker {worker.slot}": f"did not open its models within {limit_s:g} s"}
+        LOG.error("worker %d does not answer; the others go on to revision %d without it", worker.slot, number)
+        if worker in self._warmed:
+            self._warmed.remove(worker)
+            worker.turn.release()
+        return {}
 
     def discard(self, number: int) -> None:
         """Have everybody close what was opened for a revision."""
@@ -71,6 +94,7 @@ class Fleet:
             packed, launch = await asyncio.to_thread(lambda: (pack_routes(routes), pack(unpacked)))
             # All at once: who joins between a number and its routes would serve the old ones under the new number.
             self.number, self._routes, self._unpacked, self.launch = meaning.number, packed, unpacked, launch
+            self._known = _models(routes)
             await asyncio.gather(*(worker.swap(meaning.number, SWAP_LIMIT_S) for worker in self._warmed))
         finally:
             self._release()
@@ -103,7 +127,10 @@ class Fleet:
                 number, routes = self.number, self._routes
                 if worker.revision == number:  # it was brought along while this waited
                     return
-                refused = await worker.warm(number, routes, WARM_LIMIT_S)
+                try:
+                    refused = await worker.warm(number, routes, WARM_LIMIT_S)
+                except TimeoutError:
+                    refused = {}
                 if not refused and await worker.swap(number, SWAP_LIMIT_S):
                     continue
             LOG.error("worker %d cannot follow to revision %d: %s", worker.slot, number, refused or "no answer")
@@ -118,3 +145,7 @@ class Fleet:
 
     def _workers(self) -> list[Worker]:
         return [worker for worker in self._crew.workers if worker.is_up] if self._crew else []
+
+
+def _models(routes: Sequence[CompiledRoute]) -> frozenset[str]:
+    return frozenset(arm.key for route in routes for arm in route.arms)

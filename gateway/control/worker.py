@@ -78,7 +78,10 @@ class Worker:
             return
 
     async def warm(self, number: int, routes: bytes, within_s: float) -> dict[str, str]:
-        """Have it open what a revision needs; returns what could not be opened, with the reason, nothing if all was."""
+        """Have it open what a revision needs; returns what could not be opened, with the reason, nothing if all was.
+
+        Raises TimeoutError when it does not answer.
+        """
         if self.ended.done():
             return {}
         answer = self._warming.setdefault(number, asyncio.get_running_loop().create_future())
@@ -86,8 +89,6 @@ class Worker:
         try:
             async with asyncio.timeout(within_s):
                 return await asyncio.shield(answer)
-        except TimeoutError:
-            return {f"worker {self.slot}": f"did not open its models within {within_s:.0f} s"}
         finally:
             self._warming.pop(number, None)
 

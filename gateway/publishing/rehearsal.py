@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from gateway.config.bind import Binder
-from gateway.config.compiled import CompiledArm
 from gateway.publishing.prepare import Meaning
 from gateway.routing.leases import Leases
 from observability.metrics import Metrics
@@ -20,11 +19,13 @@ class Rehearsal:
 
     def knows(self, meaning: Meaning) -> None:
         """Models of this revision are served already, and need no rehearsal."""
-        self._known = {_key(arm) for route in meaning.routes.values() for arm in route.arms}
+        self._known = {arm.key for route in meaning.routes.values() for arm in route.arms}
 
     async def warm(self, meaning: Meaning) -> Mapping[str, str]:
         """Open what is not known yet; returns what could not be opened, with the reason."""
-        fresh = [route for route in meaning.routes.values() if not self._known.issuperset(map(_key, route.arms))]
+        fresh = [
+            route for route in meaning.routes.values() if not self._known.issuperset(arm.key for arm in route.arms)
+        ]
         if not fresh or not self._is_opening:
             return {}
         runners = Runners()
@@ -41,7 +42,3 @@ class Rehearsal:
 
     async def swap(self, _meaning: Meaning) -> None:
         """Gateways follow the store by themselves."""
-
-
-def _key(arm: CompiledArm) -> str:
-    return f"{arm.runner} {arm.digest} {arm.model!r}"

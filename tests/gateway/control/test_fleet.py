@@ -8,8 +8,11 @@ import pytest
 from gateway.control import fleet as fleet_module
 from gateway.control.fleet import Fleet
 from gateway.handover import Launch, unpack, unpack_routes
-from gateway.publishing.change import Apply
+from gateway.publishing.change import Apply, Operate
+from strategies.rollout.machine import Verb
 from tests.gateway.conftest import documents
+
+FIRST = Apply(documents())
 
 
 class FakeWorker:
@@ -27,9 +30,10 @@ class FakeWorker:
         self.may_open = asyncio.Event()
         self.may_open.set()
 
-    async def warm(self, number, routes, _within_s):
+    async def warm(self, number, routes, within_s):
         (route,) = unpack_routes(routes)
-        await self.may_open.wait()
+        async with asyncio.timeout(within_s):
+            await self.may_open.wait()
         if not self.refuses:
             self.warm_number, self.timeout_s = number, route.timeout_s
         return self.refuses
@@ -194,3 +198,28 @@ async def test_without_workers_a_revision_is_live_at_once(fleet, after):
 
 def test_a_launch_knows_where_it_belongs(fleet, tmp_path):
     assert Path(tmp_path) == unpack(fleet.launch).state
+
+
+async def test_a_worker_that_hangs_does_not_hold_up_a_rollback(fleet, two, after, monkeypatch, caplog):
+    """Nothing has to be opened for it, and at three in the morning nobody waits ten minutes."""
+    monkeypatch.setattr(fleet_module, "ANSWER_LIMIT_S", 0.05)
+    await fleet.warm(after(FIRST))
+    await fleet.swap(after(FIRST))
+    two[1].may_open.clear()
+    back = after(FIRST, Operate("digits", Verb.ROLLBACK))
+
+    assert {} == await fleet.warm(back)
+    await fleet.swap(back)
+    assert ([2, 1], ["worker 1 routes by revision 1"]) == ([worker.revision for worker in two], fleet.behind())
+    assert "worker 1 does not answer; the others go on to revision 2 without it" in caplog.text
+    two[1].may_open.set()
+    await until(lambda: two[1].revision == 2)
+
+
+async def test_a_worker_that_hangs_stops_a_change_that_opens_models(fleet, two, after, monkeypatch):
+    monkeypatch.setattr(fleet_module, "WARM_LIMIT_S", 0.05)
+    two[1].may_open.clear()
+
+    assert {"worker 1": "did not open its models within 0.05 s"} == await fleet.warm(after(FIRST))
+    assert [1] == two[0].discarded
+    assert not two[0].turn.locked()
