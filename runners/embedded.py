@@ -19,7 +19,7 @@ from runners.core.errors import DeadlineExceeded, LoadRefused, NotReady
 from runners.core.golden import GoldenCase, check_golden, read_golden
 from runners.core.runner import Batching, Description, ModelRef
 from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor, bytes_of
-from runners.core.thread import DEFAULT_LIMIT_N, ModelThread, nice_this_thread
+from runners.core.thread import DEFAULT_LIMIT_N, ModelThread
 from runners.core.turns import Turns
 from runners.onnx.engine import SessionEngine
 from runners.onnx.placement import LOOP_LIMIT_S, Placement, loop_elements, place
@@ -34,9 +34,6 @@ SLOW_S = 0.001
 # One slow run may be the scheduler's doing, and two a noisy neighbour's; three in a row are the model's own.
 SLOW_RUNS_N = 3
 _BACKGROUND_NICENESS = 10
-# A quicker model is not niced: it is mostly steps that hold the interpreter, and a thread which is taken off its core
-# then has everybody wait for it. How often it runs is bounded elsewhere.
-NICED_FROM_S = 0.001
 _CHECKED_HERE_BYTES = 65_536  # a check of more would hold up the event loop, on which clients depend
 _LOAD_LIMIT_S = 60.0
 
@@ -65,7 +62,7 @@ class Embedded:
             options.set_load_cancellation_flag(True)
             run_options.terminate = True
 
-        thread = ModelThread(model.reference)
+        thread = ModelThread(model.reference, niceness=_BACKGROUND_NICENESS if model.background else 0)
         try:
             opened = await thread.run(
                 lambda: _open(model, options, run_options), stop, deadline_at=monotonic() + limit_s
@@ -176,8 +173,6 @@ def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOpti
     checks = InputCheck(signature), OutputCheck(signature, model.outputs)
     run = partial(loaded.session.run, options=run_options)
     warm = warm_up(loaded.session, run_options)
-    if model.background and warm.slowest_s >= NICED_FROM_S:
-        nice_this_thread(_BACKGROUND_NICENESS)
     cases: tuple[GoldenCase, ...] = ()
     if model.golden:
         cases = read_golden(model.root / model.golden)

@@ -151,7 +151,8 @@ class ModelThread:
         self._thread.join(_LEAVE_S)
 
     def _work(self) -> None:
-        nice_this_thread(self._niceness)
+        if self._niceness and sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
         while (item := self._queue.get()) is not None:
             outcome, error = _attempt(item)
             if not self._hand_back(self._deliver, item, outcome, error):
@@ -194,9 +195,3 @@ def _attempt(item: _Item) -> tuple[Any, BaseException | None]:
         return None, error
     except BaseException as error:  # noqa: BLE001  one that would end the thread must not leave its callers hanging
         return None, RuntimeError(repr(error))
-
-
-def nice_this_thread(niceness: int) -> None:
-    """Give the calling thread, and no other, a niceness of 0 to 19. Nothing happens but on Linux."""
-    if niceness and sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

@@ -112,17 +112,15 @@ async def test_a_background_model_never_runs_on_the_loop(opened, ask, soon, wher
     assert ["file:sum.onnx"] == where
 
 
-@pytest.mark.parametrize(("from_s", "niceness"), [(0.0, 10), (float("inf"), 0)])
-async def test_a_background_model_is_niced_unless_it_is_quick(opened, monkeypatch, from_s, niceness):
-    """What answers a client goes first, and nobody waits for a thread that was taken off its core at a bad moment."""
-    monkeypatch.setattr(embedded, "NICED_FROM_S", from_s)
+async def test_a_background_model_is_niced(opened):
+    """What answers a client goes first."""
     endpoint = await opened("sum", background=True)
 
     def own_niceness():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     own = await endpoint._batcher._engine._thread.run(own_niceness, lambda: None, deadline_at=monotonic() + 30)
-    assert os.getpriority(os.PRIO_PROCESS, 0) + niceness == own
+    assert os.getpriority(os.PRIO_PROCESS, 0) + 10 == own
 
 
 async def test_three_slow_runs_in_a_row_move_a_model_to_its_thread_for_good(opened, ask, soon, where, monkeypatch):
