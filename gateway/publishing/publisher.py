@@ -117,7 +117,8 @@ class Publisher:
     async def changed_within(self, limit_s: float) -> None:
         """Come back when something has become live here, or after so long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), limit_s)
+            async with asyncio.timeout(limit_s):  # unlike wait_for before Python 3.12, it never swallows a cancellation
+                await self._changed.wait()
         self._changed.clear()
 
     def now(self) -> float:

@@ -108,8 +108,8 @@ def test_whatever_is_sent_a_record_stays_one_line(start_hostile):
     by_grpc(gateway.grpc, model_name=EVIL)
     assert 0 == gateway.stop()
 
-    (segment,) = gateway.state.glob("events/*/*.jsonl")
-    lines = segment.read_bytes().removesuffix(b"\n").split(b"\n")
+    segments = gateway.state.glob("events/*/*.jsonl")
+    lines = [line for segment in segments for line in segment.read_bytes().removesuffix(b"\n").split(b"\n")]
     events = [json.loads(line) for line in lines]
     assert 7 == sum(event["event"] == "request" for event in events)
     assert not any(b"\x1b" in line or b"\r" in line for line in lines)

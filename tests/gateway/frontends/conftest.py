@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 
 import grpc
@@ -21,6 +22,7 @@ from gateway.frontends.limits import Limits
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.reception import Reception
 from gateway.frontends.servers import Listen, Servers, Serving
+from gateway.overrides import may_force
 from gateway.routing.router import Router
 from gateway.routing.table import BoundArm, BoundRoute, RoutingTable
 from gateway.service import Service
@@ -207,7 +209,7 @@ class Stage:
             unit=Source(b"x-turnout-unit"),
             attributes=(),
             arms=frozenset(arms.names),
-            override_token=b"secret",
+            may_force=partial(may_force, b"secret", name),
         )
         gatherer.pins = {endpoint.description.version: f"{name}-{n}" for n, endpoint in enumerate(endpoints)}
         bound = BoundRoute(
