@@ -22,7 +22,7 @@ demo: ## serve real models under every strategy and show what happens
 
 test: ## run all tests
 	$(ENVIRONMENT) .venv dev turnout
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: ## lint, format, types, and which package may import which
 	$(ENVIRONMENT) .venv dev turnout
