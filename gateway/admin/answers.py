@@ -2,13 +2,19 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Moment = Annotated[float, Field(description="Unix time in seconds.")]
 Ppm = Annotated[int, Field(description="Millionths.")]
 
 
-class Head(BaseModel):
+class _Answer(BaseModel):
+    """What is written here is promised; what publishing/telling.py says beyond it goes out all the same."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Head(_Answer):
     """A revision without its documents."""
 
     revision: int
@@ -27,11 +33,11 @@ class Whole(Head):
     states: dict[str, str]
 
 
-class History(BaseModel):
+class History(_Answer):
     revisions: list[Head]
 
 
-class Move(BaseModel):
+class Move(_Answer):
     """Units that change arms. `points` of the 2^64 is text, for most readers of JSON keep 53 bits of a number."""
 
     from_: Annotated[str, Field(alias="from")]
@@ -40,7 +46,7 @@ class Move(BaseModel):
     points: str
 
 
-class RouteChange(BaseModel):
+class RouteChange(_Answer):
     """What a change does to one route, exactly."""
 
     route: str
@@ -53,7 +59,7 @@ class RouteChange(BaseModel):
     enrolled_ppm: Annotated[list[Ppm], Field(description="Before and after.", min_length=2, max_length=2)]
 
 
-class Published(BaseModel):
+class Published(_Answer):
     """What a change came to. `published` is null when nothing was to be changed, or only a look was wanted."""
 
     live: int
@@ -61,7 +67,7 @@ class Published(BaseModel):
     routes: list[RouteChange]
 
 
-class Gateway(BaseModel):
+class Gateway(_Answer):
     """One that shares the state."""
 
     gateway: str
@@ -70,13 +76,13 @@ class Gateway(BaseModel):
     seen_s_ago: float
 
 
-class RouteLine(BaseModel):
+class RouteLine(_Answer):
     route: str
     strategy: str
     sentence: str
 
 
-class Status(BaseModel):
+class Status(_Answer):
     """What is live, who serves it, and a sentence on every route."""
 
     live: Head | None
@@ -87,7 +93,7 @@ class Status(BaseModel):
     routes: list[RouteLine]
 
 
-class Rollout(BaseModel):
+class Rollout(_Answer):
     """Where a ramp stands. `step` counts from 0."""
 
     step: int
@@ -114,7 +120,7 @@ class Route(RouteLine):
     rollout: Rollout | None
 
 
-class Entry(BaseModel):
+class Entry(_Answer):
     """Who asked for what and what came of it."""
 
     number: int
@@ -126,11 +132,11 @@ class Entry(BaseModel):
     digest: str
 
 
-class Audit(BaseModel):
+class Audit(_Answer):
     entries: list[Entry]
 
 
-class Problem(BaseModel):
+class Problem(_Answer):
     """A mistake in a document. Line and column count from 1; 0 is the whole document."""
 
     file: str
@@ -140,7 +146,7 @@ class Problem(BaseModel):
     cure: str
 
 
-class Refusal(BaseModel):
+class Refusal(_Answer):
     """Why not, for a person; nothing has changed. What else there is depends on the status."""
 
     error: str

@@ -28,9 +28,8 @@ from gateway.publishing.telling import (
 from gateway.state.errors import PublishConflict, StateError, UnknownRevision
 from gateway.state.revision import Cause
 from gateway.state.shelf import Shelf
-from strategies.rollout.machine import Verb
+from strategies.rollout.machine import PEOPLES_VERBS, Verb
 
-OPERATORS_VERBS = tuple(verb for verb in Verb if verb is not Verb.EXPIRE)
 Plain = dict[str, Any]
 Named = Annotated[RouteName, Path(description="The route's public name.")]
 TOKEN = HTTPBearer(
@@ -82,8 +81,8 @@ def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
     @app.get("/v1/status", response_model=answers.Status)
     def status() -> Plain:
         """What is live, who serves it, and a sentence on every route."""
-        heads = shelf.store().history(limit_n=1)
-        return tell_status(publisher.meaning, heads[0] if heads else None, shelf.members().all(), publisher.now())
+        heads, now = shelf.store().history(limit_n=1), publisher.now()
+        return tell_status(publisher.meaning, heads[0] if heads else None, shelf.members().present(now), now)
 
     @app.get("/v1/routes/{route}", response_model=answers.Route)
     def route(route: Named) -> Plain:
@@ -174,7 +173,7 @@ def _changes(publisher: Publisher) -> APIRouter:
             """Move a route's rollout."""
             return await publish(Operate(route, verb, body.reason), body, caller, Cause.OPERATE)
 
-    for verb in OPERATORS_VERBS:
+    for verb in PEOPLES_VERBS:
         add(verb)
     return app
 

@@ -9,13 +9,14 @@ import msgspec
 import typer
 
 from gateway.cli.desk import CaOption, Desk, ServerOption, desk
-from gateway.cli.kept import StateFolder
+from gateway.cli.kept import DEFAULT_STATE, StateFolder
 from gateway.cli.loading import compile_routes, fail, parse_steps, read_configuration, refusals
 from gateway.config.compiled import CompiledRoute
-from gateway.routing.table import FIRST_REVISION
 from strategies.core.assignment import unit_bytes
 from strategies.core.enrolment import Draw
 from strategies.core.plan import RequestFacts
+
+FIRST_REVISION = 1  # what a directory is to a gateway that has no state yet
 
 
 def assign(
@@ -30,7 +31,7 @@ def assign(
         int | None,
         typer.Option(min=1, help="As of this revision of the state, or of --server.", show_default="the directory"),
     ] = None,
-    state: StateFolder = Path(".turnout"),
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
 ) -> None:

@@ -1,16 +1,14 @@
 """`turnout audit`: who asked for what, and whether the log of it is whole."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from gateway.cli.kept import StateFolder, opened_state
+from gateway.cli.kept import DEFAULT_STATE, StateFolder, opened_state
 
 app = typer.Typer(help="The audit log: who changed what, refusals included.", no_args_is_help=True)
-DEFAULT = Path(".turnout")
 BROKEN = 1  # exit status of `verify`
 
 
@@ -18,7 +16,7 @@ BROKEN = 1  # exit status of `verify`
 def list_entries(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many entries, the latest first.")] = 50,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json (one object a line).")] = "table",
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Print the latest entries, newest first."""
     from gateway.state.audit import AuditLog
@@ -34,7 +32,7 @@ def list_entries(
 
 
 @app.command("verify")
-def verify(state: StateFolder = DEFAULT) -> None:
+def verify(state: StateFolder = DEFAULT_STATE) -> None:
     """Check the chain of digests. Exit status 1 and the first fault if an entry was changed or removed."""
     from gateway.state.audit import AuditLog
 

@@ -18,7 +18,7 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
-from gateway.cli.kept import URL_VARIABLE
+from gateway.cli.kept import shelf_in
 from gateway.cli.loading import fail
 
 if TYPE_CHECKING:
@@ -66,14 +66,9 @@ class Here:
     """The state in a folder or behind a URL. Gateways that share it follow within a second."""
 
     def __init__(self, folder: Path, root: Path, *, is_rehearsing: bool) -> None:
-        from gateway.state.database import FILE
-        from gateway.state.shelf import Shelf
-
         self._is_rehearsing = is_rehearsing
         self._first_root = root
-        url = os.environ.get(URL_VARIABLE, "")
-        self._is_there = bool(url) or (folder / FILE).exists()
-        self._shelf = Shelf(folder, url)
+        self._shelf = shelf_in(folder)
 
     def publish(self, request: "Request", *, is_dry: bool) -> dict[str, Any]:
         from gateway.publishing.change import Apply
@@ -82,11 +77,10 @@ class Here:
         from gateway.publishing.rehearsal import Rehearsal
         from gateway.publishing.telling import tell_published
 
-        root = self._root()
-        if isinstance(request.change, Apply) and not self._source():
-            request = replace(request, change=replace(request.change, source=str(root.resolve())))
-
         live = self._try(lambda: self._shelf.store().live())
+        root = self._root(live)
+        if isinstance(request.change, Apply) and live is None:
+            request = replace(request, change=replace(request.change, source=str(root.resolve())))
 
         async def done() -> dict[str, Any]:
             rehearsal = Rehearsal(is_opening=self._is_rehearsing)
@@ -112,15 +106,15 @@ class Here:
         return self._try(lambda: self._shelf.store().get(number))
 
     def live(self) -> "Revision":
-        found = self._try(lambda: self._shelf.store().live()) if self._is_there else None  # to look makes none
+        found = self._try(lambda: self._shelf.store().live()) if self._shelf.exists else None  # to look makes none
         return found or fail("nothing has been published here yet; start with: turnout apply DIRECTORY")
 
     def status(self) -> dict[str, Any]:
         from gateway.publishing.telling import tell_status
 
         meaning = self._meaning()
-        head = self._try(lambda: self._shelf.store().history(limit_n=1))[0]
-        return tell_status(meaning, head, self._try(lambda: self._shelf.members().all()), time())
+        head, now = self._try(lambda: self._shelf.store().history(limit_n=1))[0], time()
+        return tell_status(meaning, head, self._try(lambda: self._shelf.members().present(now)), now)
 
     def route(self, name: str) -> dict[str, Any]:
         from gateway.publishing.telling import tell_route
@@ -134,18 +128,14 @@ class Here:
         from gateway.publishing.prepare import meaning_of
 
         live = self.live()
-        return self._try(lambda: meaning_of(live, self._root()))
+        return self._try(lambda: meaning_of(live, self._root(live)))
 
-    def _root(self) -> Path:
+    def _root(self, live: "Revision | None") -> Path:
         """Where relative paths of models begin: in the gateway's own directory, if that is on this machine."""
-        source = Path(self._source())
-        return source if source.is_absolute() and source.is_dir() else self._first_root
-
-    def _source(self) -> str:
         from gateway.publishing.kept import GATEWAY, read_for_all
 
-        live = self._try(lambda: self._shelf.store().live())
-        return read_for_all(live.content.states[GATEWAY]).source if live else ""
+        source = Path(read_for_all(live.content.states[GATEWAY]).source) if live else Path()
+        return source if source.is_absolute() and source.is_dir() else self._first_root
 
     def _converge(self, number: int, since: float) -> list[dict[str, Any]]:
         """Wait until every gateway serves what was published or says, after it was, why not."""

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.desk import CaOption, ServerOption, desk
-from gateway.cli.kept import StateFolder
+from gateway.cli.kept import DEFAULT_STATE, StateFolder
 from gateway.cli.loading import fail
 from gateway.cli.printing import Output, OutputOption, show, table
 from strategies.core.spec import percent
 
-DEFAULT = Path(".turnout")
 APART = 1  # exit status: a gateway does not serve the live revision
 LOOK_S = 2.0
 
@@ -22,7 +21,7 @@ def status(
     route: Annotated[str, typer.Argument(metavar="[ROUTE]", help="Only this route.", show_default=False)] = "",
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Look every two seconds until interrupted.")] = False,
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,
@@ -44,7 +43,7 @@ def status(
 def describe(
     route: Annotated[str, typer.Argument(metavar="ROUTE", help="The route's public name.")],
     *,
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,
@@ -57,7 +56,7 @@ def describe(
 def history(
     *,
     limit: Annotated[int, typer.Option(help="How many, the latest first.", min=1, max=1000)] = 20,
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,
@@ -74,7 +73,7 @@ def get(
     to: Annotated[
         Path | None, typer.Option(help="Write the documents into this directory.", show_default=False)
     ] = None,
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.desk import CaOption, Desk, ServerOption, desk
-from gateway.cli.kept import Author, StateFolder, whoever_asks
+from gateway.cli.kept import DEFAULT_STATE, Author, StateFolder, whoever_asks
 from gateway.cli.loading import fail, refusals
 from gateway.cli.printing import Output, OutputOption, show
 
 if TYPE_CHECKING:
     from gateway.publishing.change import Change, Request
 
-DEFAULT = Path(".turnout")
 BEHIND = 1  # exit status: it is published, and not everybody serves it
 Reason = Annotated[str, typer.Option(help="Why, for those who read the history.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
@@ -33,7 +32,7 @@ def apply(
     expects: Expects = None,
     unrehearsed: Unrehearsed = False,
     author: Author = "",
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,
@@ -65,7 +64,7 @@ def undo(
     expects: Expects = None,
     unrehearsed: Unrehearsed = False,
     author: Author = "",
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,
@@ -83,7 +82,7 @@ def freeze(
     *,
     lift: Annotated[bool, typer.Option("--lift", help="Let changes through again.")] = False,
     author: Author = "",
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,
@@ -106,7 +105,7 @@ def move(verb: str, text: str) -> Callable[..., None]:
         dry_run: DryRun = False,
         expects: Expects = None,
         author: Author = "",
-        state: StateFolder = DEFAULT,
+        state: StateFolder = DEFAULT_STATE,
         server: ServerOption = "",
         ca_file: CaOption = None,
         output: OutputOption = Output.TABLE,

@@ -1,6 +1,5 @@
 """`turnout serve`: a config directory, or just model files."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.certificates import check_certificates
-from gateway.cli.kept import URL_VARIABLE, whoever_asks
+from gateway.cli.kept import shelf_in, whoever_asks
 from gateway.cli.loading import compile_routes, fail, override_secret, parse_steps, refusals
 from gateway.config.directory import load_directory, settings_alone
 from gateway.config.documents import WORKERS_LIMIT, ListenDoc, SettingsDoc
@@ -59,10 +58,12 @@ def serve(
     launch = _launch(settings, offer.folder or Path.cwd(), events)
     ports = Ports(listen.http, listen.grpc, listen.metrics, listen.admin)
     if offer.folder:
-        _run(launch, ports, _shelf(Path(settings.state)), offer, is_watching=watch or settings.watch)
+        _run(launch, ports, shelf_in(launch.state), offer, is_watching=watch or settings.watch)
         return
+    from gateway.state.shelf import Shelf
+
     with TemporaryDirectory(prefix="turnout-") as nowhere:  # what a command line says is worth keeping to nobody
-        _run(launch, ports, _shelf(Path(nowhere), ""), offer, is_watching=False)
+        _run(launch, ports, Shelf(Path(nowhere)), offer, is_watching=False)
 
 
 def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
@@ -110,12 +111,6 @@ def _run(launch: "Launch", ports: "Ports", shelf: "Shelf", offer: "Offer", *, is
         fail(f"cannot start: {error}")
     if status:
         raise typer.Exit(status)
-
-
-def _shelf(folder: Path, url: str | None = None) -> "Shelf":
-    from gateway.state.shelf import Shelf
-
-    return Shelf(folder, os.environ.get(URL_VARIABLE, "") if url is None else url)
 
 
 def _offer(what: list[Path], strategy: str | None, steps: dict[str, int]) -> "tuple[Offer, SettingsDoc]":

@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.kept import StateFolder, opened_state
+from gateway.cli.kept import DEFAULT_STATE, StateFolder, opened_state
 
 app = typer.Typer(help="Move or keep the history: revisions and the audit log.", no_args_is_help=True)
-DEFAULT = Path(".turnout")
 
 
 @app.command("export")
 def export_state(
     file: Annotated[Path, typer.Argument(help="Where to write; - is standard output.")],
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Write all revisions and the audit log as lines of JSON. Tokens stay behind."""
     from gateway.state.transfer import export_lines
@@ -40,7 +39,7 @@ def export_state(
 @app.command("import")
 def import_state(
     file: Annotated[Path, typer.Argument(help="What `turnout state export` wrote; - is standard input.")],
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Fill an empty state with an export, whole or not at all."""
     from gateway.state.transfer import import_lines

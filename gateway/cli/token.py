@@ -1,18 +1,16 @@
 """`turnout token`: who may use the operator's side."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 from time import time
 from typing import Annotated, Literal
 
 import typer
 
-from gateway.cli.kept import Author, StateFolder, opened_state, whoever_asks
+from gateway.cli.kept import DEFAULT_STATE, Author, StateFolder, opened_state, whoever_asks
 from gateway.cli.loading import fail
 from strategies.core.spec import duration_problems, duration_s
 
 app = typer.Typer(help="Tokens for the operator's side.", no_args_is_help=True)
-DEFAULT = Path(".turnout")
 
 
 @app.command("create")
@@ -23,7 +21,7 @@ def create(
     ] = "observe",
     expires: Annotated[str, typer.Option(help="After how long it ends: 90d, 12h…")] = "90d",
     author: Author = "",
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """Print a new secret, once. A name has at most two valid tokens, so that one can replace the other."""
     from gateway.state.tokens import TokenRole, Tokens
@@ -42,7 +40,7 @@ def create(
 def revoke(
     token: Annotated[str, typer.Argument(help="Its id, as `turnout token list` shows it.")],
     author: Author = "",
-    state: StateFolder = DEFAULT,
+    state: StateFolder = DEFAULT_STATE,
 ) -> None:
     """End a token at once."""
     from gateway.state.tokens import Tokens
@@ -53,7 +51,7 @@ def revoke(
 
 
 @app.command("list")
-def list_tokens(state: StateFolder = DEFAULT) -> None:
+def list_tokens(state: StateFolder = DEFAULT_STATE) -> None:
     """Print all tokens there were, without their secrets, which nobody has."""
     from gateway.state.tokens import Tokens
 

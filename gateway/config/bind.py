@@ -49,9 +49,9 @@ class Bound(Struct, frozen=True):
         mine = self.compiled.get(route.name)
         return mine is not None and mine.fingerprint == route.fingerprint != ""
 
-    def leaving(self, after: RoutingTable | None) -> tuple[BoundRoute, ...]:
+    def leaving(self, after: RoutingTable) -> tuple[BoundRoute, ...]:
         """The routes that are counted here and no longer in `after`."""
-        staying = {id(route.meter) for route in after.routes.values()} if after else set()
+        staying = {id(route.meter) for route in after.routes.values()}
         return tuple(route for route in self.table.routes.values() if id(route.meter) not in staying)
 
 

@@ -36,10 +36,13 @@ class Offer(Struct, frozen=True):
     steps: Mapping[str, int] = {}
     refused: ConfigRefused | None = None
 
+    @property
+    def change(self) -> Apply:
+        return Apply(self.documents, source=self.source, steps=self.steps)
+
     def request(self, cause: Cause) -> Request:
         """To have it published."""
-        change = Apply(self.documents, source=self.source, steps=self.steps)
-        return Request(change, self.author, cause, f"found in {self.source}")
+        return Request(self.change, self.author, cause, f"found in {self.source}")
 
 
 async def boot(publisher: Publisher, shelf: Shelf, offer: Offer, me: str) -> None:
@@ -85,7 +88,7 @@ async def _without_state(
         raise error
     else:
         LOG.error("%s; serving what is written in %s, and keeping nothing", error, offer.source)
-        await publisher.serve_unkept(offer.request(Cause.START).change)  # type: ignore[arg-type]  # an Apply
+        await publisher.serve_unkept(offer.change)
 
 
 def _is_wanted(publisher: Publisher, shelf: Shelf, offer: Offer, me: str) -> bool:

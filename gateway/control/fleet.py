@@ -20,19 +20,25 @@ AGAIN_S = 5.0  # before somebody who could not follow is asked again
 
 
 class Fleet:
-    """Leads the workers of a crew from revision to revision. `launch` is what a replacement is started with."""
+    """Leads the workers of a crew from revision to revision."""
 
     def __init__(self, launch: Launch) -> None:
-        self.launch = pack(launch)
-        self.number = launch.revision
-        self._unpacked = launch
-        self._routes = b""
-        self._known = _models(launch.routes)  # what is open everywhere
+        self._launch = launch
         self._crew: Crew | None = None
         self._warmed: list[Worker] = []  # those who wait for a swap or a discard, each held in its turn
         self._behind: set[asyncio.Task[None]] = set()
         self._is_led = asyncio.Event()
         self._is_led.set()
+
+    @property
+    def launch(self) -> bytes:
+        """What a worker that starts now is told."""
+        return pack(self._launch)
+
+    @property
+    def number(self) -> int:
+        """The live revision."""
+        return self._launch.revision
 
     def expect(self) -> None:
         """From now on a change waits for a crew that can open its models."""
@@ -52,7 +58,7 @@ class Fleet:
         """
         await self._is_led.wait()
         routes = tuple(meaning.routes.values())
-        is_opening = not self._known.issuperset(_models(routes))
+        is_opening = not _models(self._launch.routes).issuperset(_models(routes))
         packed = await asyncio.to_thread(pack_routes, routes)
         try:
             waiting = (self._warm(worker, meaning.number, packed, is_opening=is_opening) for worker in self._workers())
@@ -88,13 +94,9 @@ class Fleet:
 
     async def swap(self, meaning: Meaning) -> None:
         """Make a revision live everywhere. Whoever was not there to warm it follows as soon as it can."""
-        routes = tuple(meaning.routes.values())
-        unpacked = replace(self._unpacked, revision=meaning.number, routes=routes)
+        # In one step: who joined between a number and its routes would serve the old ones under the new number.
+        self._launch = replace(self._launch, revision=meaning.number, routes=tuple(meaning.routes.values()))
         try:
-            packed, launch = await asyncio.to_thread(lambda: (pack_routes(routes), pack(unpacked)))
-            # All at once: who joins between a number and its routes would serve the old ones under the new number.
-            self.number, self._routes, self._unpacked, self.launch = meaning.number, packed, unpacked, launch
-            self._known = _models(routes)
             await asyncio.gather(*(worker.swap(meaning.number, SWAP_LIMIT_S) for worker in self._warmed))
         finally:
             self._release()
@@ -124,11 +126,12 @@ class Fleet:
     async def _catch_up(self, worker: Worker) -> None:
         while worker.is_up and worker.revision != self.number:
             async with worker.turn:
-                number, routes = self.number, self._routes
+                live = self._launch
+                number = live.revision
                 if worker.revision == number:  # it was brought along while this waited
                     return
                 try:
-                    refused = await worker.warm(number, routes, WARM_LIMIT_S)
+                    refused = await worker.warm(number, pack_routes(live.routes), WARM_LIMIT_S)
                 except TimeoutError:
                     refused = {}
                 if not refused and await worker.swap(number, SWAP_LIMIT_S):

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from gateway.config.directory import read_directory
 from gateway.config.problems import ConfigRefused
 from gateway.control.boot import Offer
@@ -95,9 +97,8 @@ class Vigil:
             LOG.error("%s cannot be taken: %s", self._offer.folder, error)  # noqa: TRY400
 
     async def _publish(self, documents: Mapping[str, str], cause: Cause) -> None:
-        offer = Offer(self._offer.source, self._offer.author, documents, self._offer.folder)
         try:
-            await self._publisher.publish(offer.request(cause))
+            await self._publisher.publish(replace(self._offer, documents=documents, steps={}).request(cause))
         except (ConfigRefused, ChangeRefused, StateError) as refused:
             LOG.error("%s is refused, nothing has changed:\n%s", self._offer.folder, refused)  # noqa: TRY400
 

@@ -29,8 +29,8 @@ PATIENCE = 2.0  # a call waits for an idle moment for so many times its request'
 class ShadowBounds(Struct, frozen=True):
     """How much the pool may hold: calls under way, calls waiting, and bytes of tensors kept for both.
 
-    `per_second` is how many calls may start in a second, evenly: each holds the interpreter for some 0.2 ms in all, and
-    so 500 of them take a tenth of what requests could have.
+    `per_second` is how many calls may start in a second, evenly. One to a small model costs some 0.3 ms of processor
+    time (docs/shadows.md), so 500 of them take a seventh of a core.
 
     A shadow's own answer counts from when it is there until it is compared. Nobody knows its size before, so it may go
     over `bytes`; until it is gone nothing more is taken or started.

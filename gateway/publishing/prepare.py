@@ -17,7 +17,7 @@ from gateway.config.diff import RouteDiff, Side, diff_routes
 from gateway.config.directory import Configuration, load_documents
 from gateway.config.documents import RouteDoc, SettingsDoc
 from gateway.publishing.change import Apply, Change, ChangeRefused, Freeze, Operate
-from gateway.publishing.kept import GATEWAY, Kept, KeptForAll, kept_of, read, read_for_all, write
+from gateway.publishing.kept import GATEWAY, Kept, KeptForAll, dealt_of, kept_of, read, read_for_all, write
 from gateway.publishing.rollouts import rollouts_after
 from gateway.state.revision import NO_REVISION, Content, Revision, text_digest
 from strategies.rollout.machine import Verb
@@ -34,6 +34,10 @@ class Meaning(Struct, frozen=True):
     kept: Mapping[str, Kept]
     for_all: KeptForAll
     routes: Mapping[str, CompiledRoute]
+
+    def document(self, name: str) -> RouteDoc:
+        """What was written for a route that there is."""
+        return next(document for document in self.configuration.routes if document.route == name)
 
     def sides(self) -> dict[str, Side]:
         """Every route as diff.py takes it."""
@@ -62,23 +66,25 @@ def meaning_of(revision: Revision, root: Path) -> Meaning:
     """
     content = revision.content
     configuration = load_documents(root, content.documents)
-    kept = {name: read(text) for name, text in content.states.items() if name != GATEWAY}
-    routes = {
-        document.route: _stamped(
-            compile_route(
-                document,
-                root=root,
-                layers=configuration.layers,
-                state=kept[document.route].rollout,
-                before=kept[document.route].allocation(),
-                today=date.max if kept[document.route].is_expired else date.min,
-            ),
+    try:
+        kept = {document.route: read(content.states[document.route]) for document in configuration.routes}
+        for_all = read_for_all(content.states[GATEWAY])
+    except KeyError as error:
+        raise ValueError(f"revision {revision.number} keeps nothing for {error}") from None
+    routes = {}
+    for document in configuration.routes:
+        mine = kept[document.route]
+        compiled = compile_route(
             document,
-            kept[document.route],
+            root=root,
+            layers=configuration.layers,
+            state=mine.rollout,
+            before=mine.allocation(),
+            today=date.max if mine.is_expired else date.min,
         )
-        for document in configuration.routes
-    }
-    for_all = read_for_all(content.states[GATEWAY])
+        if dealt_of(compiled)[: len(mine.dealt)] != mine.dealt:
+            raise ValueError(f"revision {revision.number} keeps another map for '{document.route}' than it writes")
+        routes[document.route] = _stamped(compiled, document, mine)
     return Meaning(revision.number, content, configuration, kept, for_all, routes)
 
 
@@ -130,7 +136,11 @@ def _refuse_if_frozen(live: Meaning, change: Change) -> None:
 
 
 def _refuse_unknown(change: Change, routes: Mapping[str, RouteDoc]) -> None:
-    named = {change.route} if isinstance(change, Operate) else change.restart if isinstance(change, Apply) else set()
+    named: set[str] = set()
+    if isinstance(change, Operate):
+        named = {change.route}
+    elif isinstance(change, Apply):
+        named = {*change.restart, *change.steps}
     unknown = sorted(named - routes.keys())
     if unknown:
         raise ChangeRefused(

@@ -10,12 +10,12 @@ from gateway.publishing.prepare import Meaning
 from gateway.publishing.publisher import Published
 from gateway.publishing.rollouts import ramp_ppm
 from gateway.state.audit import Entry
-from gateway.state.members import FRESH_S, Member
+from gateway.state.members import Member
 from gateway.state.revision import Revision
 from gateway.state.store import Head
 from strategies.core.spec import percent
 from strategies.core.state import Phase, RolloutState
-from strategies.rollout.machine import PHRASES, TABLE, Verb
+from strategies.rollout.machine import PHRASES, possible
 
 
 def tell_head(head: Head | Revision) -> dict[str, Any]:
@@ -54,9 +54,8 @@ def tell_entry(entry: Entry) -> dict[str, Any]:
     return {"number": entry.number, "at": entry.at, **to_builtins(entry.deed), "digest": entry.digest}
 
 
-def tell_status(meaning: Meaning, live: Head | None, members: Sequence[Member], now: float) -> dict[str, Any]:
-    """What is live, who serves it, and a sentence on every route."""
-    present = [member for member in members if now - member.seen_at < FRESH_S]
+def tell_status(meaning: Meaning, live: Head | None, present: Sequence[Member], now: float) -> dict[str, Any]:
+    """What is live, who serves it, and a sentence on every route. `present` are the gateways that are there `now`."""
     return {
         "live": tell_head(live) if live else None,
         "frozen": meaning.for_all.frozen,
@@ -81,7 +80,7 @@ def tell_status(meaning: Meaning, live: Head | None, members: Sequence[Member], 
 def tell_route(meaning: Meaning, name: str) -> dict[str, Any]:
     """One route: its document's meaning and where it stands."""
     traffic, kept = traffic_of(meaning.routes[name]), meaning.kept[name]
-    document = next(each for each in meaning.configuration.routes if each.route == name)
+    document = meaning.document(name)
     return {
         "route": name,
         "sentence": sentence(meaning, name),
@@ -106,8 +105,7 @@ def sentence(meaning: Meaning, name: str) -> str:
     shares = ", ".join(f"{arm} {percent(ppm)}" for arm, ppm in traffic_of(route).shares_ppm.items())
     if route.notice:
         return f"{route.notice} ({shares})"
-    document = next(each for each in meaning.configuration.routes if each.route == name)
-    ramp = ramp_ppm(document)
+    ramp = ramp_ppm(meaning.document(name))
     if kept.rollout is None or not ramp:
         return f"{route.strategy}: {shares}"
     why = f" ({kept.rollout.reason})" if kept.rollout.reason else ""
@@ -117,8 +115,7 @@ def sentence(meaning: Meaning, name: str) -> str:
 def _standing(state: RolloutState, ramp: tuple[int, ...]) -> str:
     phrase = PHRASES[state.phase]
     if state.phase not in (Phase.BAKING, Phase.HELD):
-        possible = ", ".join(verb for verb in TABLE[state.phase] if verb is not Verb.EXPIRE)
-        return f"{phrase}; possible: {possible}"
+        return f"{phrase}; possible: {possible(state.phase)}"
     at = f"{phrase} at step {state.step + 1} of {len(ramp)}"
     if state.step + 1 < len(ramp):
         return f"{at}; advance gives {percent(ramp[state.step + 1])}"

@@ -12,8 +12,6 @@ from strategies.core.arm import Arm
 from strategies.core.decider import Decider
 from strategies.core.plan import RequestFacts
 
-FIRST_REVISION = 1  # documents are read once, at start; publishing is a later door to the same steps
-
 
 class BoundArm(Struct, frozen=True):
     """An arm with what is behind it. `background` is the session of its own that shadow calls use, if it has any."""

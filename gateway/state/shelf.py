@@ -7,6 +7,7 @@ from threading import Lock
 from sqlalchemy import Engine
 
 from gateway.state.audit import AuditLog
+from gateway.state.database import FILE as STATE_FILE
 from gateway.state.database import database_url, open_database
 from gateway.state.members import Members
 from gateway.state.revision import Revision
@@ -55,6 +56,11 @@ class Shelf:
     def remembered(self) -> Revision | None:
         """The revision of the snapshot, None when there is none that is whole."""
         return read_snapshot(self._folder)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to look at, as far as can be told without making it."""
+        return bool(self._url) or (self._folder / STATE_FILE).exists()
 
     @property
     def is_here(self) -> bool:

@@ -25,6 +25,9 @@ class Verb(StrEnum):
     RESTART = "restart"  # from the first step, also after a rollback
 
 
+PEOPLES_VERBS = tuple(verb for verb in Verb if verb is not Verb.EXPIRE)
+
+
 class Event(Struct, frozen=True):
     """Something that happened, and why."""
 
@@ -49,9 +52,15 @@ def move(state: RolloutState, event: Event, *, steps_n: int) -> RolloutState:
     """The state after `event`, on a ramp of `steps_n` steps. Raises IllegalTransition."""
     legal = TABLE[state.phase]
     if event.verb not in legal:
-        possible = ", ".join(verb for verb in legal if verb is not Verb.EXPIRE)  # which nobody can ask for
-        raise IllegalTransition(state, event.verb, f"the rollout is {PHRASES[state.phase]}", f"possible: {possible}")
+        raise IllegalTransition(
+            state, event.verb, f"the rollout is {PHRASES[state.phase]}", f"possible: {possible(state.phase)}"
+        )
     return legal[event.verb](state, event, steps_n)
+
+
+def possible(phase: Phase) -> str:
+    """What a person can ask for in this phase, as they would type it."""
+    return ", ".join(verb for verb in TABLE[phase] if verb in PEOPLES_VERBS)
 
 
 def _advance(state: RolloutState, event: Event, steps_n: int) -> RolloutState:

@@ -12,6 +12,8 @@ from pathlib import Path
 import onnx.parser
 import pytest
 
+ROOT = Path(__file__).parents[2]
+BODY = (ROOT / "examples" / "digits" / "request.json").read_bytes()
 HEAD = '<ir_version: 9, opset_import: ["": 17]>\n'
 GRAPHS = {
     "floats": "m (float[N,4] x) => (float[N,4] y) { y = Identity(x) }",
@@ -167,3 +169,13 @@ def write_hostile(config: Path, settings: dict[str, object]) -> Path:
         (config / "routes" / f"{route}.yaml").write_text(json.dumps(document))
     (config / "turnout.yaml").write_text(json.dumps({"turnout": "v1"} | settings))
     return config
+
+
+def revision_served(port: int) -> int:
+    """The revision by which a request for digits is answered."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/v2/models/digits/infer", BODY)
+    response = connection.getresponse()
+    assert (response.status, bool(response.read())) == (200, True)
+    connection.close()
+    return int(response.headers["x-turnout-revision"])

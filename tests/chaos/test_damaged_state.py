@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -26,10 +25,10 @@ from gateway.publishing.rehearsal import Rehearsal
 from gateway.state.errors import StateError
 from gateway.state.revision import Cause
 from gateway.state.shelf import Shelf
+from tests.chaos.conftest import revision_served
 
 ROOT = Path(__file__).parents[2]
 LINEAR = ROOT / "configs" / "models" / "digits-linear.onnx"
-BODY = (ROOT / "examples" / "digits" / "request.json").read_bytes()
 DAMAGES_N = 100
 STARTS_N = 100 if "TURNOUT_CHAOS_DEATHS" in os.environ else 4
 REVISIONS_N = 12
@@ -138,12 +137,3 @@ def port_of(process: subprocess.Popen, log: Path) -> int:
         assert monotonic() < ends_at, log.read_text()
         sleep(0.02)
     return 0
-
-
-def revision_served(port: int) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/v2/models/digits/infer", BODY)
-    response = connection.getresponse()
-    assert (response.status, bool(response.read())) == (200, True)
-    connection.close()
-    return int(response.headers["x-turnout-revision"])

@@ -2,13 +2,13 @@
 
 import json
 import threading
-from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic, sleep
 
+from tests.chaos.conftest import revision_served
+
 ROOT = Path(__file__).parents[2]
 LINEAR = ROOT / "configs" / "models" / "digits-linear.onnx"
-BODY = (ROOT / "examples" / "digits" / "request.json").read_bytes()
 WRITERS_N, WINS_N = 6, 4
 
 
@@ -41,15 +41,6 @@ class Writer(threading.Thread):
                 self.lost.append(told)
             else:
                 self.other.append((status, told))
-
-
-def revision_served(port: int) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("POST", "/v2/models/digits/infer", BODY)
-    response = connection.getresponse()
-    assert (response.status, bool(response.read())) == (200, True)
-    connection.close()
-    return int(response.headers["x-turnout-revision"])
 
 
 def test_one_writer_wins_each_number_and_the_others_are_told_who(start_gateway, operator_of, tmp_path):

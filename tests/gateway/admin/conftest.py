@@ -9,25 +9,14 @@ import httpx
 import pytest
 
 from gateway.admin.api import admin_app
-from gateway.config.yaml import dump
 from gateway.publishing.publisher import Publisher
 from gateway.state.database import FILE
 from gateway.state.shelf import Shelf
 from gateway.state.tokens import TokenRole
+from tests.gateway.conftest import documents
 
 HOSTS = frozenset({"127.0.0.1", "localhost", "turnout.example"})
 DAY_S = 86_400.0
-CANARY = {
-    "turnout": "v1",
-    "route": "digits",
-    "arms": {
-        "old": {"model": "file:old.onnx", "role": "baseline"},
-        "new": {"model": "file:new.onnx", "role": "candidate"},
-        "dumb": {"model": "constant:dumb.json", "role": "reserve"},
-    },
-    "fallback": ["old", "dumb"],
-    "strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "2%"}, {"share": "10%"}, {"share": "50%"}]},
-}
 
 
 class ScriptedFleet:
@@ -81,11 +70,6 @@ class Site:
         return [
             (each.deed.author, each.deed.action, each.deed.detail) for each in entries if each.deed.outcome == "refused"
         ]
-
-
-def documents(**changes: object) -> dict[str, str]:
-    """One route's document with some of its words changed, as a directory's texts."""
-    return {"routes/digits.yaml": dump(CANARY | changes)}
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import jsonschema
 import pytest
 
 from gateway.admin.api import described_app
-from tests.gateway.admin.conftest import DAY_S, documents
+from tests.gateway.admin.conftest import DAY_S
+from tests.gateway.conftest import documents
 
 DOCUMENT = described_app(None, None, version("turnout")).openapi()  # type: ignore[arg-type]  # nothing is asked
 OPERATIONS = [(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item]

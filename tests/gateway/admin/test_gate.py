@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.admin.gate import BODY_LIMIT
-from tests.gateway.admin.conftest import documents
+from tests.gateway.conftest import documents
 
 APPLY = {"documents": documents()}
 

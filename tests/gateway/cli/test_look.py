@@ -114,7 +114,8 @@ def test_get_does_not_write_where_it_cannot(turnout, tmp_path):
 
 
 def test_status_can_be_watched_until_interrupted(gateway):
-    command = [sys.executable, "-u", "-m", "gateway", "status", "--watch", "--state", str(gateway.state)]
+    heeding = ["env", "--default-signal=INT"]  # tests that run in the background inherit deaf ears
+    command = [*heeding, sys.executable, "-u", "-m", "gateway", "status", "--watch", "--state", str(gateway.state)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         seen = [process.stdout.readline() for _ in range(6)]
         process.send_signal(signal.SIGINT)
