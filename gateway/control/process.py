@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -32,9 +33,11 @@ from gateway.state.shelf import Shelf
 from observability.event import LifeEvent
 from observability.metrics import metrics_app
 from observability.sinks.log import EventLog
+from runners.core.thread import nice_this_thread
 
 LOG = logging.getLogger("turnout")
 SCRAPE_GRACE_S = 1.0
+NICENESS = 10
 
 
 class Ports(Struct, frozen=True):
@@ -65,6 +68,7 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
     stopped = _stop_signal(crew)
+    _step_back()
     try:
         async with _scraping(crew, log, launch.host, ports.metrics) as metrics_port:
             await boot(publisher, shelf, offer, vigil.me)
@@ -89,6 +93,12 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         crew.kill()
         await asyncio.to_thread(shelf.close)
         await asyncio.to_thread(log.close)
+
+
+def _step_back() -> None:
+    """Have what parses, compiles and stores leave the cores to those who answer. Workers are started from the loop."""
+    niced = ThreadPoolExecutor(initializer=partial(nice_this_thread, NICENESS))
+    asyncio.get_running_loop().set_default_executor(niced)
 
 
 def _begin(crew: Crew) -> "asyncio.Task[Ready]":

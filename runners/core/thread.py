@@ -151,8 +151,7 @@ class ModelThread:
         self._thread.join(_LEAVE_S)
 
     def _work(self) -> None:
-        if self._niceness and sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+        nice_this_thread(self._niceness)
         while (item := self._queue.get()) is not None:
             outcome, error = _attempt(item)
             if not self._hand_back(self._deliver, item, outcome, error):
@@ -195,3 +194,13 @@ def _attempt(item: _Item) -> tuple[Any, BaseException | None]:
         return None, error
     except BaseException as error:  # noqa: BLE001  one that would end the thread must not leave its callers hanging
         return None, RuntimeError(repr(error))
+
+
+def nice_this_thread(niceness: int) -> None:
+    """Have the calling thread, and no other, be at least so nice (0 to 19). Nothing happens but on Linux.
+
+    A thread that is nicer already stays so: to take that back needs privileges.
+    """
+    thread = threading.get_native_id()
+    if sys.platform == "linux" and niceness > os.getpriority(os.PRIO_PROCESS, thread):
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)

@@ -283,3 +283,18 @@ def test_events_of_several_workers_share_one_output_line_by_line(tmp_path):
     process.stdout.close()
 
     assert Counter(json.loads(line)["event"] for line in lines)["request"] == came["200"]
+
+
+def test_those_who_answer_go_before_those_who_publish(start_gateway):
+    """Threads of the control process step back for workers, and no worker does, a replaced one neither."""
+    gateway = start_gateway(LINEAR, "--workers", "2")
+    before = set(gateway.workers())
+    os.kill(next(iter(before)), signal.SIGKILL)
+    until(
+        lambda: len(before ^ set(gateway.workers())) == 2 and ask(gateway.http, "/v2/health/ready", None) == 200, "gone"
+    )
+
+    threads = [int(task.name) for task in Path(f"/proc/{gateway.process.pid}/task").iterdir()]
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {own, max(own, 10)} == {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}
+    assert {own} == {os.getpriority(os.PRIO_PROCESS, pid) for pid in gateway.workers()}
