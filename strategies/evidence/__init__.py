@@ -1,0 +1,1 @@
+"""Evidence: what is counted of arms under examination, and what it says whenever one looks."""
