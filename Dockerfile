@@ -37,10 +37,11 @@ FROM python:${PYTHON}-slim AS runtime
 LABEL org.opencontainers.image.title="Turnout" \
       org.opencontainers.image.description="A model-serving gateway that owns deployment strategies" \
       org.opencontainers.image.licenses="Apache-2.0"
-# Turnout writes to /var/lib/turnout alone, so the root may be mounted read-only (Ray also wants a writable /tmp).
+# Turnout writes to /var/lib/turnout alone, so the root may be mounted read-only (Ray also wants a writable /tmp). The
+# root group may write there, too: clusters that deal out user ids put them all into it.
 RUN groupadd --gid 10001 turnout \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/turnout --shell /usr/sbin/nologin turnout \
-    && install -d -o 10001 -g 10001 /var/lib/turnout \
+    && install -d -o 10001 -g 0 -m 0775 /var/lib/turnout \
     && install -d /etc/turnout
 ENV PATH=/opt/turnout/bin:$PATH \
     HOME=/var/lib/turnout \

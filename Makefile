@@ -2,7 +2,7 @@
 # ARGS=... is handed to the program behind a target, as in: make test ARGS="tests/strategies -k canary".
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check chaos bench peers conformance clients lock clean
+.PHONY: help demo test check chaos bench peers conformance clients deploy lock clean
 
 PYTHON ?=
 export PYTHON
@@ -43,6 +43,11 @@ bench: peers ## measure throughput and latency beside the floor and other server
 conformance: clients ## let stock clients ask every kind of model under every strategy
 	$(ENVIRONMENT) .venv dev turnout
 	@$(BIN)/python -m pytest tests/conformance $(ARGS)
+
+deploy: ## hold the manifests to published schemas, and carry the Dockerfile out
+	$(ENVIRONMENT) .venv dev turnout
+	$(ENVIRONMENT) .venv-deploy deploy
+	@$(BIN)/python -m pytest tests/deploy $(ARGS)
 
 clients: ## make .venv-clients and others like it, which hold stock clients, a stock server and a fuzzer
 	$(ENVIRONMENT) .venv-clients clients

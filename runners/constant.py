@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from runners.core.checks import InputCheck, OutputCheck
 from runners.core.errors import DeadlineExceeded, InvalidInput, InvalidOutput, LoadRefused, NotReady, quoted
-from runners.core.frozen import freeze
+from runners.core.frozen import FrozenFile, freeze
 from runners.core.golden import check_golden, read_golden
 from runners.core.runner import Description, ModelRef
 from runners.core.tensor import (
@@ -50,7 +50,7 @@ from runners.core.tensor_json import JsonTensor, tensor_from_json
 from runners.registry.resolve import resolve
 
 PLATFORM = "turnout_constant"
-_FILE_LIMIT_BYTES = 16 << 20
+FILE_LIMIT_BYTES = 16 << 20
 _ANSWER_LIMIT_BYTES = 64 << 20  # a request of empty rows could ask for any number of full ones
 
 _Key = str | int | bool
@@ -160,18 +160,29 @@ def _chosen(model: _Model, request: InferenceRequest) -> NDArray[np.intp]:
     return np.array([places.get(value, 0) for value in keys.ravel().tolist()], dtype=np.intp)
 
 
+def declared_in(file: FrozenFile) -> Signature:
+    """What a file of fixed answers takes and gives; no inputs if it takes any. Raises LoadRefused."""
+    return _read(file).signature
+
+
+def _read(file: FrozenFile) -> _Model:
+    try:
+        return _compile(msgspec.json.decode(bytes(file.view), type=_Written))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LoadRefused(file.name, f"is not a constant model: {error}", "docs of runners.constant show one") from None
+    except InvalidInput as error:
+        raise LoadRefused(file.name, str(error)) from None
+
+
 def _open(model: ModelRef) -> ConstantEndpoint:
     artifact = resolve(model.reference, model.root)
     name = artifact.path.name
-    with freeze(artifact.path, limit_bytes=_FILE_LIMIT_BYTES) as file:
-        text, digest = bytes(file.view), file.digest()
+    with freeze(artifact.path, limit_bytes=FILE_LIMIT_BYTES) as file:
+        compiled, digest = _read(file), file.digest()
+    check_output = OutputCheck(compiled.signature, model.outputs)
     try:
-        compiled = _compile(msgspec.json.decode(text, type=_Written))
-        check_output = OutputCheck(compiled.signature, model.outputs)
         check_output((), tuple(Tensor(n, answer.datatype, answer.rows) for n, answer in compiled.answers.items()))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise LoadRefused(name, f"is not a constant model: {error}", "docs of runners.constant show one") from None
-    except (InvalidInput, InvalidOutput) as error:
+    except InvalidOutput as error:
         raise LoadRefused(name, str(error)) from None
     version = model.version or compiled.version or digest[:12]
     endpoint = ConstantEndpoint(

@@ -25,6 +25,7 @@ lock bentoml --group pyproject.toml:bentoml
 lock litserve --group pyproject.toml:litserve
 lock ray-serve --group pyproject.toml:ray-serve
 lock fuzz --group pyproject.toml:fuzz
+lock deploy --group pyproject.toml:deploy
 lock uv --group pyproject.toml:lock
 
 if grep -nE '://|^--|/' requirements/*.txt; then

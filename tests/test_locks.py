@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LOCKS = {path.stem: path for path in (ROOT / "requirements").glob("*.txt")}
 OURS, PEERS = {"core", "all", "dev", "gpu", "build"}, {"kserve", "mlserver", "bentoml", "litserve", "ray-serve"}
-EXPECTED = OURS | PEERS | {"clients", "fuzz", "uv"}
+EXPECTED = OURS | PEERS | {"clients", "deploy", "fuzz", "uv"}
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==(\S+)( ; [^\\]+)? \\$", re.MULTILINE)
 HEAVY = {"ray", "bentoml", "duckdb", "scipy", "onnx", "pandas", "pyarrow", "scikit-learn", "sympy", "torch"}
 

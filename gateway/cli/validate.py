@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.loading import compile_routes, read_configuration
+from gateway.cli.loading import compile_routes, read_configuration, refusals
 from gateway.cli.printing import Output, OutputOption, show
 from gateway.config.compiled import CompiledRoute
 from gateway.config.contents import model_file
@@ -21,8 +21,12 @@ def validate(
     config: Annotated[Path, typer.Argument(help="The config directory.")] = Path("configs"),
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Check a config directory without opening a model. Exit status 0: it can be served; 2: it cannot."""
+    """Check a config directory; of models only what their files declare. Exit status 0: it can be served; 2: not."""
+    from gateway.config.signatures import check_signatures
+
     configuration = read_configuration(config)
+    with refusals():
+        check_signatures(configuration)
     routes = compile_routes(configuration, {})
     show(output, [_plain(route) for route in routes], lambda: _print(config, configuration, routes))
 

@@ -182,7 +182,7 @@ class _Opening:
         """The arm, or a broken one in its place when it could not answer what the baseline answers."""
         if isinstance(bound.endpoint, BrokenEndpoint):
             return bound
-        difference = difference_of(bound.endpoint.description, baseline.endpoint.description)
+        difference = difference_of(bound.endpoint.description.signature, baseline.endpoint.description.signature)
         if not difference:
             return bound
         await self._close(bound)

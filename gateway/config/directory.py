@@ -107,6 +107,12 @@ def place_of(written: YamlText, documents: Mapping[str, str]) -> str:
     return next(named, f"{ROUTES_FOLDER}/{file.name}")
 
 
+def place_of_route(configuration: Configuration, route: str) -> str:
+    """The path among a configuration's documents of the one that writes a route."""
+    documents = configuration.documents
+    return next(path for path in documents if is_in(ROUTES_FOLDER, path) and _name_of(path, documents) == route)
+
+
 def load_file(file: Path) -> Configuration:
     """One route alone, with what it needs of the directory that it lies in; raises ConfigRefused."""
     text = read_text(file)

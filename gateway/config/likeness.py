@@ -1,12 +1,10 @@
 """Whether one model can stand in for another: the same inputs, and at least the same outputs."""
 
-from runners.core.runner import Description
-from runners.core.tensor import TensorSpec
+from runners.core.tensor import Signature, TensorSpec
 
 
-def difference_of(arm: Description, baseline: Description) -> str:
+def difference_of(found: Signature, wanted: Signature) -> str:
     """Why an arm cannot stand in for the baseline, "" if it can. Any size is as good as a certain one."""
-    found, wanted = arm.signature, baseline.signature
     if not found.inputs:  # a constant that looks at no input takes them all
         return _unlike("output", found.outputs, wanted.outputs)
     return _unlike("input", found.inputs, wanted.inputs) or _unlike("output", found.outputs, wanted.outputs)

@@ -55,6 +55,11 @@ class GraphFacts(Struct, frozen=True):
 
 def read_graph(file: FrozenFile) -> GraphFacts:
     """The facts of `file`. Raises LoadRefused, naming the file, what it is instead of a model, and the cure."""
+    return _Reading(file.name).facts(parse_model(file))
+
+
+def parse_model(file: FrozenFile) -> Any:
+    """The ModelProto in `file` less its weights. Raises LoadRefused."""
     head = bytes(file.view[:_HEAD_BYTES])
     disguise = disguise_of(head)
     if disguise:
@@ -67,7 +72,7 @@ def read_graph(file: FrozenFile) -> GraphFacts:
         raise _not_onnx(file, head, "it does not parse, or nests too deeply") from None
     if not model.HasField("graph") or not model.ir_version:
         raise _not_onnx(file, head, "it holds no graph")
-    return _Reading(file.name).facts(model)
+    return model
 
 
 def _not_onnx(file: FrozenFile, head: bytes, detail: str) -> LoadRefused:

@@ -34,8 +34,9 @@ MESSAGES: dict[str, dict[str, tuple[int, bool, str]]] = {
     },
     "ValueInfoProto": {"name": (1, False, _STRING), "type": (2, False, "TypeProto")},
     "TypeProto": {"tensor_type": (1, False, "TypeProto.Tensor")},
-    "TypeProto.Tensor": {"shape": (2, False, "TensorShapeProto")},
-    "TensorShapeProto": {},
+    "TypeProto.Tensor": {"elem_type": (1, False, _INT32), "shape": (2, False, "TensorShapeProto")},
+    "TensorShapeProto": {"dim": (1, True, "TensorShapeProto.Dimension")},
+    "TensorShapeProto.Dimension": {"dim_value": (1, False, _INT64)},
     "FunctionProto": {"node": (7, True, "NodeProto"), "attribute_proto": (11, True, "AttributeProto")},
     "NodeProto": {
         "op_type": (4, False, _STRING),
