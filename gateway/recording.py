@@ -5,6 +5,7 @@ from hashlib import sha256
 from time import monotonic
 
 from gateway.arrival import Arrival, Reply, request_id_of
+from gateway.comparing.likeness import Likeness
 from gateway.execution.outcome import Observation, Outcome, Routed
 from gateway.execution.shadows import ShadowResult
 from observability.event import Call, LifeEvent, RequestEvent, ShadowEvent
@@ -14,6 +15,7 @@ from observability.tracing import Tracing
 from runners.core.tensor import rows_of
 from strategies.core.assignment import unit_bytes
 
+UNCOMPARED = Likeness(agreement=-1.0)
 TEXT_LIMIT = 256  # characters of what a caller wrote, so that a full queue of events has a bound in bytes
 LOG = logging.getLogger("turnout.recorder")
 
@@ -125,6 +127,8 @@ def _refused_event(arrival: Arrival, reply: Reply) -> RequestEvent:
 
 def _shadow_event(result: ShadowResult) -> ShadowEvent:
     call, routed, route = result.call, result.call.routed, result.call.routed.route
+    answered = call.outcome.answered
+    alike = result.likeness or UNCOMPARED
     return ShadowEvent(
         at=call.arrival.at,
         event_id=routed.facts.event_id,
@@ -135,13 +139,26 @@ def _shadow_event(result: ShadowResult) -> ShadowEvent:
         route=route.name,
         revision=route.revision,
         experiment=route.experiment,
-        answered_arm=call.outcome.answered.arm.name if call.outcome.answered else "",
+        answered_arm=answered.arm.name if answered else "",
         arm=call.bound.arm.name,
         outcome=result.outcome,
         dropped=result.dropped,
         agreement=result.agreement,
         call=_call(result.observation, call.arrival) if result.observation else None,
         rows=rows_of(routed.request),
+        answered_digest=answered.endpoint.description.digest if answered else "",
+        answered_ms=call.outcome.observations[-1].duration_s * 1e3 if answered else 0.0,
+        max_abs=alike.max_abs,
+        max_rel=alike.max_rel,
+        invalid=alike.invalid,
+        labels=alike.labels_n,
+        flips=alike.flips_n,
+        lists=alike.lists_n,
+        tau=alike.tau,
+        rbo=alike.rbo,
+        overlap=alike.overlap,
+        served=result.served,
+        shadowed=result.shadowed,
     )
 
 

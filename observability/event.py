@@ -77,6 +77,19 @@ class ShadowEvent(Struct, frozen=True, gc=False, tag_field="event", tag="shadow"
     agreement: float  # share of elements that agree with the answer served; -1 when not compared
     call: Call | None
     rows: int
+    answered_digest: str = ""  # of the model whose answer went out: a shadow of the same digest is a twin
+    answered_ms: float = 0.0  # what the call that answered took
+    max_abs: float = 0.0  # largest distance of two numbers of both answers
+    max_rel: float = 0.0
+    invalid: str = ""  # names, shape, datatype, nan: the answer could not stand in for the one served
+    labels: int = 0  # labels compared, and how many are another
+    flips: int = 0
+    lists: int = 0  # orders compared, and the means of how alike they are
+    tau: float = 1.0
+    rbo: float = 1.0
+    overlap: float = 1.0
+    served: str = ""  # both answers, where they differ and the route captures them
+    shadowed: str = ""
 
 
 class LifeEvent(Struct, frozen=True, tag_field="event", tag="life"):

@@ -128,6 +128,7 @@ class Binder:
             timeout_s=route.timeout_s,
             is_critical=route.is_critical,
             meter=meter,
+            shadow_terms=route.shadow_terms,
             asks_others=any(compiled.model.server for compiled in route.arms),
         )
 

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
+from gateway.comparing.tolerance import Tolerance
 from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
 from gateway.config.compiled import CompiledArm, CompiledRoute
-from gateway.config.documents import ArmDoc, LayersDoc, RouteDoc, SourceDoc
+from gateway.config.documents import ArmDoc, LayersDoc, RouteDoc, ShadowDoc, SourceDoc
 from gateway.config.layers import gates_of
 from gateway.config.remote import server_of
 from gateway.facts import Source
+from gateway.routing.table import ShadowTerms
 from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.assignment import Allocation, effective_salt, reallocate
@@ -66,6 +68,7 @@ def compile_route(
         timeout_s=duration_s(document.timeout),
         is_pinnable=document.pin,
         is_critical=document.critical,
+        shadow_terms={shadow.candidate: _terms(shadow) for shadow in document.shadow},
         notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
     )
 
@@ -73,6 +76,11 @@ def compile_route(
 def _shadow_shares(document: RouteDoc, resident: str, *, expired: bool) -> dict[str, int]:
     shadows = {} if expired else {shadow.candidate: share_ppm(shadow.share) for shadow in document.shadow}
     return shadows | ({resident + RESIDENT_SUFFIX: RESIDENT_EXERCISE_PPM} if resident else {})
+
+
+def _terms(shadow: ShadowDoc) -> ShadowTerms:
+    written = shadow.tolerance
+    return ShadowTerms(Tolerance(written.relative, written.absolute) if written else None, shadow.capture)
 
 
 def inherited_map(document: RouteDoc, before: CompiledRoute | None) -> Allocation | None:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from gateway.facts import Gatherer, Source
 from gateway.overrides import may_force
+from gateway.routing.table import ShadowTerms
 from runners.core.runner import ModelRef
 from strategies.core.arm import Arm
 from strategies.core.decider import Decider
@@ -59,6 +60,7 @@ class CompiledRoute(Struct, frozen=True):
     began: int = 0
     hash: HashName = HashName.SHA256
     fingerprint: str = ""
+    shadow_terms: Mapping[str, ShadowTerms] = {}  # arm -> how its answers are compared, where that was written
 
     @property
     def holdout(self) -> Draw | None:

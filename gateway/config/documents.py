@@ -94,11 +94,21 @@ class AudienceDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToleranceDoc:
+    """Numbers are alike within absolute + relative * abs(the one served)."""
+
+    relative: Annotated[float, Field(ge=0, le=1)] = 0
+    absolute: Annotated[float, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowDoc:
     """An arm that is called with a share of the requests and whose answer nobody gets."""
 
     candidate: Text
     share: Share = "100%"
+    tolerance: ToleranceDoc | None = None  # by default that of each output's datatype
+    capture: bool = False  # whether events hold both answers where they differ, cut to a bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,16 +13,20 @@ from time import monotonic
 from msgspec import Struct
 
 from gateway.arrival import Arrival
-from gateway.comparing.comparer import NOT_COMPARED, Comparer
+from gateway.comparing.capture import captured
+from gateway.comparing.comparer import Comparer
+from gateway.comparing.likeness import Likeness
 from gateway.execution.idle import Idle
 from gateway.execution.outcome import CallRole, Observation, Outcome, Routed
-from gateway.routing.table import BoundArm, BoundRoute
+from gateway.routing.table import BoundArm, BoundRoute, ShadowTerms
 from runners.core.errors import RunnerError
 from runners.core.runner import Endpoint
 from runners.core.tensor import InferenceResponse, bytes_of
 
 LOG = logging.getLogger("turnout.shadows")
+NOT_COMPARED = -1.0
 MATCH_AT = 1.0  # a shadow matches when every element agrees
+PLAIN_TERMS = ShadowTerms()
 PATIENCE = 2.0  # a call waits for an idle moment for so many times its request's budget, counted from the arrival
 
 
@@ -57,19 +61,34 @@ class ShadowCall(Struct, frozen=True):
         return self.routed.deadline_at - self.arrival.started_at
 
     @property
+    def terms(self) -> ShadowTerms:
+        """How the route wants it compared."""
+        return self.routed.route.shadow_terms.get(self.bound.arm.name, PLAIN_TERMS)
+
+    @property
     def expires_at(self) -> float:
         """When it is too late to start, on the monotonic clock."""
         return self.arrival.started_at + PATIENCE * self.budget_s
 
 
 class ShadowResult(Struct, frozen=True):
-    """What became of a shadow call. `dropped` says why it was not made, `agreement` is -1 when not compared."""
+    """What became of a shadow call. `dropped` says why it was not made, `likeness` is None when not compared.
+
+    `served` and `shadowed` are both answers as text where the route captures them and they differ, else "".
+    """
 
     call: ShadowCall
     outcome: str
     dropped: str = ""
-    agreement: float = -1.0
+    likeness: Likeness | None = None
     observation: Observation | None = None
+    served: str = ""
+    shadowed: str = ""
+
+    @property
+    def agreement(self) -> float:
+        """The share of elements alike, -1 when not compared."""
+        return self.likeness.agreement if self.likeness else NOT_COMPARED
 
 
 class ShadowPool:
@@ -230,17 +249,23 @@ class ShadowPool:
             seen = Observation(call.bound, CallRole.SHADOW, error.code, started_at, monotonic() - started_at)
             return ShadowResult(call, "failed", observation=seen)
         seen = Observation(call.bound, CallRole.SHADOW, "", started_at, monotonic() - started_at)
-        alike = await self._compare(call, response)
-        return ShadowResult(call, _verdict(alike), agreement=alike, observation=seen)
-
-    async def _compare(self, call: ShadowCall, response: InferenceResponse) -> float:
         served = call.outcome.answer
-        if not isinstance(served, InferenceResponse):
-            return NOT_COMPARED  # nobody answered the client, so there is nothing to compare to
+        if not isinstance(served, InferenceResponse):  # nobody answered the client: there is nothing to compare to
+            return ShadowResult(call, "uncompared", observation=seen)
+        alike = await self._compare(call, served, response)
+        verdict = _verdict(alike)
+        texts = captured(served, response) if verdict == "mismatch" and call.terms.capture else ("", "")
+        return ShadowResult(call, verdict, likeness=alike, observation=seen, served=texts[0], shadowed=texts[1])
+
+    async def _compare(
+        self, call: ShadowCall, served: InferenceResponse, response: InferenceResponse
+    ) -> Likeness | None:
         size = bytes_of(response.outputs)
         self._held_bytes += size
         try:
-            return await self._comparer.agreement(served, response, deadline_at=monotonic() + call.budget_s)
+            return await self._comparer.compare(
+                served, response, deadline_at=monotonic() + call.budget_s, tolerance=call.terms.tolerance
+            )
         finally:
             self._held_bytes -= size
 
@@ -253,10 +278,10 @@ def _dropped(call: ShadowCall, reason: str) -> ShadowResult:
     return ShadowResult(call, "dropped", dropped=reason)
 
 
-def _verdict(alike: float) -> str:
-    if alike == NOT_COMPARED:
+def _verdict(alike: Likeness | None) -> str:
+    if alike is None:
         return "uncompared"
-    return "match" if alike == MATCH_AT else "mismatch"
+    return "match" if alike.agreement == MATCH_AT and not alike.invalid else "mismatch"
 
 
 def _bytes_of(routed: Routed, outcome: Outcome) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from gateway.arrival import Arrival
+from gateway.comparing.tolerance import Tolerance
 from observability.meter import RouteMeter
 from runners.core.runner import Endpoint
 from runners.core.tensor import InferenceRequest
@@ -23,6 +24,13 @@ class BoundArm(Struct, frozen=True):
     @property
     def version(self) -> str:
         return self.endpoint.description.version
+
+
+class ShadowTerms(Struct, frozen=True):
+    """How a shadow's answers are compared: within which tolerance, by default the datatype's; whether both are kept."""
+
+    tolerance: Tolerance | None = None
+    capture: bool = False
 
 
 class BoundRoute(Struct, frozen=True):
@@ -44,6 +52,7 @@ class BoundRoute(Struct, frozen=True):
     is_critical: bool
     meter: RouteMeter
     asks_others: bool = False
+    shadow_terms: Mapping[str, ShadowTerms] = {}  # arm -> what was written for it
 
     @property
     def baseline(self) -> BoundArm:

@@ -71,6 +71,17 @@ SHADOW = ShadowEvent(
     agreement=0.5,
     call=SHADOWED,
     rows=1,
+    answered_digest=DIGESTS[1],
+    answered_ms=1.5,
+    max_abs=0.25,
+    max_rel=0.5,
+    labels=1,
+    flips=1,
+    lists=1,
+    tau=-1.0,
+    rbo=0.9,
+    served='{"y":[0.5,0.25]}',
+    shadowed='{"y":[0.25,0.5]}',
 )
 LIFE = LifeEvent(
     at=1790000000.0,

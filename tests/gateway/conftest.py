@@ -127,6 +127,7 @@ def bind(endpoints):
             timeout_s=route.timeout_s,
             is_critical=True,
             meter=SilentMeter(),
+            shadow_terms=route.shadow_terms,
         )
 
     return bound

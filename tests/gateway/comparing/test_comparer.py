@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gateway.comparing import comparer as module
-from gateway.comparing.comparer import NOT_COMPARED, Comparer
+from gateway.comparing.comparer import Comparer
+from gateway.comparing.likeness import Likeness, likeness
 from gateway.comparing.tensors import SLICE_N, TEXTS_N, agreement
 from runners.core.tensor import InferenceResponse, Tensor
 
@@ -31,19 +32,19 @@ def threads(monkeypatch) -> list[str]:
     """The names of the threads in which something was compared."""
     names: list[str] = []
 
-    def noted(*answers, **how) -> float:
+    def noted(*answers, **how) -> Likeness:
         names.append(threading.current_thread().name)
-        return agreement(*answers, **how)
+        return likeness(*answers, **how)
 
-    monkeypatch.setattr(module, "agreement", noted)
+    monkeypatch.setattr(module, "likeness", noted)
     return names
 
 
-@pytest.mark.parametrize(("size", "thread"), [(10, "MainThread"), (200_000, "comparing")])
+@pytest.mark.parametrize(("size", "thread"), [(10, "MainThread"), (65, "comparing"), (200_000, "comparing")])
 async def test_a_large_answer_is_compared_in_a_thread_and_a_small_one_on_the_loop(comparer, threads, size, thread):
-    alike = await comparer.agreement(answer(LARGE[:size]), answer(LARGE[:size]), deadline_at=monotonic() + 60)
+    alike = await comparer.compare(answer(LARGE[:size]), answer(LARGE[:size]), deadline_at=monotonic() + 60)
 
-    assert (alike, threads) == (1.0, [thread])
+    assert (alike.agreement, threads) == (1.0, [thread])
 
 
 async def test_a_comparison_nobody_waits_for_any_more_ends(comparer, monkeypatch):
@@ -51,23 +52,24 @@ async def test_a_comparison_nobody_waits_for_any_more_ends(comparer, monkeypatch
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def endless(*_, pause) -> float:
+    def endless(*_, pause, **_how) -> Likeness:
         loop.call_soon_threadsafe(begun.set)
         while True:
             pause()
 
-    monkeypatch.setattr(module, "agreement", endless)
-    comparing = asyncio.ensure_future(comparer.agreement(answer(LARGE), answer(LARGE), deadline_at=monotonic() + 60))
+    monkeypatch.setattr(module, "likeness", endless)
+    comparing = asyncio.ensure_future(comparer.compare(answer(LARGE), answer(LARGE), deadline_at=monotonic() + 60))
     await begun.wait()
     comparing.cancel()
     await asyncio.wait([comparing])
 
     monkeypatch.undo()
-    assert await comparer.agreement(answer(LARGE), answer(LARGE), deadline_at=monotonic() + 60) == 1.0
+    alike = await comparer.compare(answer(LARGE), answer(LARGE), deadline_at=monotonic() + 60)
+    assert alike.agreement == 1.0
 
 
 async def test_what_is_not_compared_in_time_is_not_compared(comparer):
-    assert await comparer.agreement(answer(LARGE), answer(LARGE), deadline_at=monotonic() - 1) == NOT_COMPARED
+    assert await comparer.compare(answer(LARGE), answer(LARGE), deadline_at=monotonic() - 1) is None
 
 
 @pytest.mark.parametrize(

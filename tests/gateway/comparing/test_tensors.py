@@ -21,8 +21,8 @@ FLOATS = ("p", np.array([0.1, 0.9], np.float32), "FP32")
     [
         ([FLOATS], [FLOATS], 1.0),
         ([FLOATS], [("p", np.array([0.1, 0.8], np.float32), "FP32")], 0.5),
-        ([FLOATS], [("p", np.array([0.1004, 0.9], np.float32), "FP32")], 1.0),
-        ([("p", [2000.0], "FP64")], [("p", [2001.0], "FP64")], 1.0),
+        ([FLOATS], [("p", np.array([0.100005, 0.9], np.float32), "FP32")], 1.0),
+        ([("p", [2e7], "FP64")], [("p", [2e7 + 1], "FP64")], 1.0),
         ([FLOATS], [("p", np.array([[0.1, 0.9]], np.float32), "FP32")], 0.0),
         ([FLOATS], [("other", np.array([0.1, 0.9], np.float32), "FP32")], 0.0),
         ([("label", [1, 2], "INT64"), FLOATS], [("label", [1, 3], "INT64"), FLOATS], 0.75),
@@ -60,7 +60,8 @@ def test_every_datatype_agrees_with_itself_and_not_with_other_values(datatype):
     ("served", "shadow", "expected"),
     [
         (0x447A, 0x447A, 1.0),  # 1000
-        (0x3F80, 0x3F81, 0.0),  # 1 and 1.0078125, the next of them
+        (0x3F80, 0x3F81, 1.0),  # 1 and 1.0078125, the next of them: the same, as far as its 8 bits can tell
+        (0x3F80, 0x3F83, 0.0),  # 1 and 1.0234375
         (0x0001, 0x0000, 1.0),  # the least there is, and 0: other bits, and nothing between them
         (0x7FC0, 0x7FC1, 1.0),  # NaN, written in two ways
         (0x7F80, 0xFF80, 0.0),  # both infinities

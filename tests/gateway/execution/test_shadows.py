@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from gateway.comparing.likeness import Likeness
 from gateway.execution.executor import execute
 from gateway.execution.shadows import ShadowBounds, ShadowPool
 from runners.core import thread
@@ -270,13 +271,13 @@ async def test_a_shadows_own_answer_counts_until_it_is_compared(bind, endpoints,
     async def answer(request, /, *, deadline_at):
         return InferenceResponse((Tensor("y", "UINT8", np.zeros(50_000_000, np.uint8)),))
 
-    async def compare(*answers, deadline_at):
+    async def compare(*answers, **how):
         held.append(pool.held_bytes)
         await compared.wait()
-        return 0.0
+        return Likeness(0.0)
 
     endpoints["new"].infer = answer
-    pool._comparer.agreement = compare
+    pool._comparer.compare = compare
     await offer(pool, route_request, bind(**SHADOWED), arrive)
     while not held:
         await asyncio.sleep(0)
@@ -286,6 +287,35 @@ async def test_a_shadows_own_answer_counts_until_it_is_compared(bind, endpoints,
     compared.set()
     await reports.until(2)
     assert pool.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({}, ("mismatch", "", "")),
+        ({"capture": True}, ("mismatch", '{"y":[1.0]}', '{"y":[1.5]}')),
+        ({"capture": True, "tolerance": {"absolute": 0.5}}, ("match", "", "")),
+    ],
+)
+async def test_a_route_says_what_is_alike_and_whether_both_answers_are_kept(
+    bind, endpoints, route_request, arrive, reports, terms, expected
+):
+    """Kept are those that differ, and only where that was asked for."""
+
+    def answering(number):
+        async def answer(request, /, *, deadline_at):
+            return InferenceResponse((Tensor("y", "FP32", np.array([number], np.float32)),))
+
+        return answer
+
+    endpoints["old"].infer, endpoints["new"].infer = answering(1.0), answering(1.5)
+    pool = ShadowPool(reports)
+    route = bind(strategy={"kind": "baseline"}, shadow=[{"candidate": "new", **terms}])
+    await offer(pool, route_request, route, arrive)
+    await reports.until(1)
+
+    assert (reports[0].outcome, reports[0].served, reports[0].shadowed) == expected
+    assert reports[0].likeness.max_abs == 0.5
 
 
 async def test_texts_count_with_what_they_hold(bind, endpoints, route_request, arrive, reports):
