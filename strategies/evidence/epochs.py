@@ -42,10 +42,12 @@ class ArmCounts(Struct, frozen=True):
 class Epoch(Struct, frozen=True):
     """Ten seconds of one step of an experiment. `number` is the event time in Unix seconds over ten, rounded down.
 
-    `shares_ppm` are the shares of the units that each arm had while this was counted: the null hypothesis.
+    `shares_ppm` are the shares of the units that each arm had while this was counted: the null hypothesis. `lossy` if
+    a process could not count everything, or was lost before it had handed over what it counted.
     """
 
     number: int
     step: int
     shares_ppm: Mapping[str, int]
     arms: Mapping[str, ArmCounts]
+    lossy: bool = False
