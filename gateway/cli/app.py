@@ -11,6 +11,7 @@ from gateway.cli import (
     bench,
     completion,
     diff,
+    disagreements,
     look,
     models,
     operate,
@@ -42,6 +43,7 @@ app.command("status")(look.status)
 app.command("describe")(look.describe)
 app.command("history")(look.history)
 app.command("get")(look.get)
+app.command("disagreements")(disagreements.disagreements)
 app.command("assign")(assign.assign)
 app.command("override")(override.override)
 app.command("bench")(bench.bench)
