@@ -86,6 +86,38 @@ class Leaving(Struct, frozen=True, tag="leaving"):
     """The worker has begun to stop, whoever asked it to."""
 
 
+class Click(Struct, frozen=True, array_like=True, gc=False):
+    """A verified click on one place of one merged list, which is row `row` of event `event_id`.
+
+    `rankers` are the arms whose lists were merged, the baseline first, and `credits` what each of them gets, in
+    millionths; none where the place belongs to nobody. `unit` is a keyed digest, "" when the request brought no unit.
+    `shown_at` is Unix time in seconds.
+    """
+
+    experiment: str
+    event_id: str
+    row: int
+    place: int
+    unit: str
+    shown_at: float
+    rankers: tuple[str, ...]
+    credits: tuple[int, ...]
+
+
+class Clicked(Struct, frozen=True, tag="clicked"):
+    """Clicks to be kept, under a number that the answer repeats. A worker has a bounded number of clicks under way."""
+
+    number: int
+    clicks: list[Click]
+
+
+class Kept(Struct, frozen=True, tag="kept"):
+    """The answer to `Clicked`: what each click came to, in the same order; none when nothing could be kept."""
+
+    number: int
+    results: list[str]
+
+
 class Told(Struct, frozen=True, tag="told"):
     """The answer to `Ask`."""
 
@@ -93,8 +125,8 @@ class Told(Struct, frozen=True, tag="told"):
     snapshot: Snapshot
 
 
-Order = Start | Ask | Warm | Swap | Discard | Stop
-Report = Ready | Failed | Warmed | Swapped | Leaving | Told
+Order = Start | Ask | Warm | Swap | Discard | Stop | Kept
+Report = Ready | Failed | Warmed | Swapped | Leaving | Told | Clicked
 Heard = TypeVar("Heard")
 
 

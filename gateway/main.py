@@ -14,11 +14,12 @@ from msgspec import Struct
 from gateway.config.bind import Binder, Bound
 from gateway.event_log import open_event_log
 from gateway.execution.shadows import ShadowPool
+from gateway.feedback.intake import Intake
 from gateway.frontends.readiness import Readiness
 from gateway.frontends.servers import Listen, Servers, Serving
 from gateway.frontends.tls import Certificates, TlsRefused
 from gateway.handover import Launch, shadows_of, unpack_routes
-from gateway.link import Ask, Discard, Leaving, Link, Order, Ready, Stop, Swap, Swapped, Told, Warm, Warmed
+from gateway.link import Ask, Discard, Kept, Leaving, Link, Order, Ready, Stop, Swap, Swapped, Told, Warm, Warmed
 from gateway.recording import Recorder
 from gateway.routing.leases import Leases
 from gateway.routing.router import Router
@@ -79,6 +80,7 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
     )
     bound = await binder.bind(launch.revision, launch.routes)
     stage = _set_stage(launch, slot, binder, bound, observers)
+    stage.intake.connect(link.send)
     obeying = asyncio.create_task(_obey(link, stage, stopped))
     try:
         await _serve(stage, doors, certificates, link, stopped)
@@ -97,6 +99,7 @@ class _Stage(Struct, frozen=True):
     tables: Tables
     serving: Serving
     shadows: ShadowPool
+    intake: Intake
     observers: Observers
 
     @property
@@ -113,6 +116,8 @@ def _set_stage(launch: Launch, slot: int, binder: Binder, bound: Bound, observer
     bounds = shadows_of(launch.shadows, slot, launch.workers_n)
     shadows = ShadowPool(observers.recorder.record_shadow, bounds)
     router = Router(bound.table)
+    intake = Intake(launch.feedback_secret, launch.feedback_window_s)
+    observers.metrics.watch_feedback(intake.counted)
     serving = Serving(
         service=Service(router, shadows),
         router=router,
@@ -121,9 +126,10 @@ def _set_stage(launch: Launch, slot: int, binder: Binder, bound: Bound, observer
         readiness=Readiness(),
         version=version("turnout"),
         limits=launch.limits,
+        intake=intake,
     )
     tables = Tables(binder, bound, router, shadows, launch.drain_s)
-    return _Stage(launch, tables, serving, shadows, observers)
+    return _Stage(launch, tables, serving, shadows, intake, observers)
 
 
 async def _serve(
@@ -173,8 +179,11 @@ async def _obey(link: Link[Order], stage: _Stage, stopped: asyncio.Event) -> Non
                     link.send(Swapped(number))
             case Discard(number):
                 await tables.discard(number)
+            case Kept(number, results):
+                stage.intake.answer(number, results)
             case Stop():
                 stopped.set()
+    stage.intake.disconnect()
     if not stopped.is_set():
         LOG.warning("the control process has gone; this worker serves on, unwatched, until SIGTERM")
         stage.observers.recorder.record_life(LifeEvent(time(), "control_lost", "", "", "", stage.revision))

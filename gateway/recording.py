@@ -8,7 +8,7 @@ from gateway.arrival import Arrival, Reply, request_id_of
 from gateway.comparing.likeness import Likeness
 from gateway.execution.outcome import Observation, Outcome, Routed
 from gateway.execution.shadows import ShadowResult
-from observability.event import Call, LifeEvent, RequestEvent, ShadowEvent
+from observability.event import Call, FeedbackEvent, LifeEvent, RequestEvent, ShadowEvent
 from observability.metrics import Metrics
 from observability.sinks.log import EventLog
 from observability.tracing import Tracing
@@ -60,6 +60,10 @@ class Recorder:
         except Exception:
             self.failed_n += 1
             LOG.exception("a shadow call could not be recorded")
+
+    def record_feedback(self, event: FeedbackEvent) -> None:
+        """Record what became of clicks on a merged list."""
+        self._log.offer(event)
 
     def record_life(self, event: LifeEvent) -> None:
         """Record a turn in the gateway's own life."""

@@ -92,6 +92,20 @@ class ShadowEvent(Struct, frozen=True, gc=False, tag_field="event", tag="shadow"
     shadowed: str = ""
 
 
+class FeedbackEvent(Struct, frozen=True, gc=False, tag_field="event", tag="feedback"):
+    """Clicks on a merged list, as one post told them. What is known of a token that is worth nothing is absent."""
+
+    at: float
+    event_id: str  # of the request whose answer was clicked
+    route: str
+    experiment: str
+    age_s: float  # since the list was shown
+    rows: tuple[int, ...]
+    items: tuple[str, ...]
+    results: tuple[str, ...]  # accepted, duplicate, late, unknown_item; for the token alone: forged, foreign, late
+    caller: str
+
+
 class LifeEvent(Struct, frozen=True, tag_field="event", tag="life"):
     """A turn in the gateway's own life: started, revision published, an arm loaded, degraded, refused, stopped."""
 
@@ -114,4 +128,4 @@ class Identity(Struct, frozen=True):
     code_version: str
 
 
-WideEvent = RequestEvent | ShadowEvent | LifeEvent
+WideEvent = RequestEvent | ShadowEvent | FeedbackEvent | LifeEvent

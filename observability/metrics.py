@@ -53,6 +53,7 @@ class Metrics(Collector):
         self._refused: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._event_counts: Callable[[], EventCounts] | None = None
         self._span_counts: Callable[[], SpanCounts] | None = None
+        self._feedback_counts: Callable[[], Sequence[tuple[tuple[str, str], int]]] = tuple
         self._records_failed_n: Callable[[], int] = int
         self._certificate_counts: Callable[[], CertificateCounts] = lambda: CertificateCounts(0, 0)
 
@@ -83,6 +84,10 @@ class Metrics(Collector):
         """Read the counters of TLS certificates at each scrape."""
         self._certificate_counts = counts
 
+    def watch_feedback(self, counts: Callable[[], Sequence[tuple[tuple[str, str], int]]]) -> None:
+        """Read at each scrape how many clicks of a route (route, result) there were."""
+        self._feedback_counts = counts
+
     def watch_recorder(self, failed_n: Callable[[], int]) -> None:
         """Read at each scrape how many requests and shadow calls could not be recorded."""
         self._records_failed_n = failed_n
@@ -108,6 +113,12 @@ class Metrics(Collector):
         )
         failed = "Requests and shadow calls that could not be recorded: a fault of the gateway's own."
         yield CounterMetricFamily("turnout_records_failed", failed, value=self._records_failed_n())
+        yield counter(
+            "turnout_feedback_clicks",
+            "Clicks on merged lists, by what they came to.",
+            ("route", "result"),
+            self._feedback_counts(),
+        )
         routes = [(name, cells) for name, cells in list(self._routes.items()) if cells.meters]
         yield from collect_routes(routes)
         if self._event_counts:

@@ -76,10 +76,43 @@ class Gateway(_Answer):
     seen_s_ago: float
 
 
+class Side(_Answer):
+    """Wins, losses and ties of a ranker beside the baseline, by lists or by units."""
+
+    wins: int
+    losses: int
+    ties: int
+    delta: Annotated[float, Field(description="(wins + ties / 2) / all - 1/2: above 0 the ranker is preferred.")]
+    p_value: Annotated[float, Field(description="Always valid: it may be looked at as often as one likes.")]
+
+
+class Preference(_Answer):
+    """What clicks on merged lists say of one ranker beside the baseline."""
+
+    ranker: str
+    baseline: str
+    lists: Side
+    units: Side
+    win_rate: Annotated[
+        list[float], Field(description="Between which it lies among decided lists, 19 times in 20.", min_length=2)
+    ]
+    is_shown: bool
+    decided_needed: Annotated[int | None, Field(description="More of them, if all goes on as before.")]
+    settled_at: Moment
+    sentence: str
+
+
 class RouteLine(_Answer):
     route: str
     strategy: str
     sentence: str
+
+
+class StatusLine(RouteLine):
+    """A route in a status."""
+
+    preferences: Annotated[list[Preference], Field(description="Of routes that interleave.")] = []
+    lists_open: Annotated[int, Field(description="Clicked lists that more clicks may come to.")] = 0
 
 
 class Status(_Answer):
@@ -90,7 +123,7 @@ class Status(_Answer):
     source: Annotated[str, Field(description="The directory that the documents came from.")]
     converged: Annotated[bool, Field(description="Whether every gateway serves what is live.")]
     gateways: list[Gateway]
-    routes: list[RouteLine]
+    routes: list[StatusLine]
 
 
 class Rollout(_Answer):

@@ -16,6 +16,7 @@ from gateway.admin.gate import DOCUMENT, Gate
 from gateway.config.problems import ConfigRefused
 from gateway.publishing.change import ANY, Apply, Change, ChangeRefused, Freeze, Operate, Undo
 from gateway.publishing.change import Request as Wish
+from gateway.publishing.preferences import add_preferences
 from gateway.publishing.publisher import Publisher
 from gateway.publishing.telling import (
     tell_entry,
@@ -82,7 +83,9 @@ def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
     def status() -> Plain:
         """What is live, who serves it, and a sentence on every route."""
         heads, now = shelf.store().history(limit_n=1), publisher.now()
-        return tell_status(publisher.meaning, heads[0] if heads else None, shelf.members().present(now), now)
+        meaning = publisher.meaning
+        told = tell_status(meaning, heads[0] if heads else None, shelf.members().present(now), now)
+        return add_preferences(told, meaning, shelf.clicks().standing)
 
     @app.get("/v1/routes/{route}", response_model=answers.Route)
     def route(route: Named) -> Plain:

@@ -110,11 +110,13 @@ class Here:
         return found or fail("nothing has been published here yet; start with: turnout apply DIRECTORY")
 
     def status(self) -> dict[str, Any]:
+        from gateway.publishing.preferences import add_preferences
         from gateway.publishing.telling import tell_status
 
         meaning = self._meaning()
         head, now = self._try(lambda: self._shelf.store().history(limit_n=1))[0], time()
-        return tell_status(meaning, head, self._try(lambda: self._shelf.members().present(now)), now)
+        told = tell_status(meaning, head, self._try(lambda: self._shelf.members().present(now)), now)
+        return self._try(lambda: add_preferences(told, meaning, self._shelf.clicks().standing))
 
     def route(self, name: str) -> dict[str, Any]:
         from gateway.publishing.telling import tell_route

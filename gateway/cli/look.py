@@ -114,6 +114,10 @@ def _print_status(told: dict[str, Any]) -> None:
         typer.echo("no gateway serves it at the moment")
     for each in told["routes"]:
         typer.echo(f"{each['route']}: {each['sentence']}")
+        for preference in each.get("preferences", ()):
+            typer.echo(f"{each['route']}: {preference['sentence']}")
+        if each.get("lists_open"):
+            typer.echo(f"{each['route']}: {each['lists_open']} clicked lists more, whose window is open")
 
 
 def _trouble(each: dict[str, Any]) -> str:

@@ -83,6 +83,7 @@ def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
         ),
         shadows=ShadowBounds(pool.calls, pool.queue, pool.memory_mib * MIB, pool.per_second),
         drain_s=duration_s(settings.drain),
+        feedback_window_s=duration_s(settings.feedback_window),
         override_token=override_secret(settings, root),
         tls=check_certificates(settings.tls, root),
         workers_n=settings.workers,

@@ -215,6 +215,7 @@ class SettingsDoc:
     tls: TlsDoc | None = None  # the metrics port stays plain
     body_limit_mib: Annotated[int, Field(ge=1, le=2047)] = 64
     drain: Duration = "30s"
+    feedback_window: Duration = "30m"  # how long after a list was shown clicks on it count
     connection_age: Duration | None = None  # after which a gRPC client is asked to connect anew; by default never
     shadow_pool: ShadowPoolDoc = ShadowPoolDoc()
     state: Text = ".turnout"  # directory for events and keys, relative to where the command is started

@@ -13,16 +13,18 @@ from time import time
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.admin.server import open_admin
 from gateway.config.compiled import CompiledRoute
 from gateway.control.boot import Offer, boot
+from gateway.control.clicks import ClickDesk, feedback_secret
 from gateway.control.crew import Crew, StartFailed
 from gateway.control.doors import Doors
 from gateway.control.fleet import Fleet
 from gateway.control.scrape import Scrape
 from gateway.control.vigil import Vigil
-from gateway.control.worker import start_worker
+from gateway.control.worker import Worker, start_worker
 from gateway.event_log import open_event_log
 from gateway.frontends.asgi_server import AsgiServer
 from gateway.handover import Launch
@@ -58,19 +60,19 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
     doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
     try:
         identity, log = open_event_log(launch)
+        launch = replace(launch, feedback_secret=await asyncio.to_thread(feedback_secret, shelf, launch.state))
     except BaseException:
         doors.close()
         raise
-    fleet = Fleet(launch)
-    crew = Crew(
-        launch.workers_n, lambda slot: start_worker(slot, fleet.launch, doors), doors.renew, log.offer, fleet.join
-    )
+    fleet, desk = Fleet(launch), ClickDesk(shelf, launch.feedback_window_s)
+    start = partial(_start, fleet, doors, desk)
+    crew = Crew(launch.workers_n, start, doors.renew, log.offer, fleet.join)
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
     stopped = _stop_signal(crew)
     _step_back()
     try:
-        async with _scraping(crew, log, launch.host, ports.metrics) as metrics_port:
+        async with _scraping(crew, log, launch.host, ports.metrics) as metrics_port, _beside(*desk.works()):
             await boot(publisher, shelf, offer, vigil.me)
             _warn(publisher.meaning.routes.values())
             fleet.expect()
@@ -93,6 +95,10 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         crew.kill()
         await asyncio.to_thread(shelf.close)
         await asyncio.to_thread(log.close)
+
+
+async def _start(fleet: Fleet, doors: Doors, desk: ClickDesk, slot: int) -> Worker:
+    return await start_worker(slot, fleet.launch, doors, desk.take)
 
 
 def _step_back() -> None:

@@ -5,13 +5,16 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Callable
 from time import monotonic
 
 from gateway.control.doors import Doors
 from gateway.link import (
     Ask,
+    Clicked,
     Discard,
     Failed,
+    Kept,
     Leaving,
     Link,
     Ready,
@@ -27,13 +30,15 @@ from gateway.link import (
 )
 from observability.merge import Snapshot
 
+Keep = Callable[[Clicked, Callable[[Kept], None]], None]
 ASKED_LIMIT = 2  # questions a worker may owe answers to: one that is stuck is not asked again and again
 
 
 class Worker:
     """A process that serves, or that did. `ready` holds what it said first; an end before that is `Failed`."""
 
-    def __init__(self, slot: int, process: Process, link: Link[Report]) -> None:
+    def __init__(self, slot: int, process: Process, link: Link[Report], keep: Keep) -> None:
+        """`keep` is handed clicks and a way to answer."""
         self.slot = slot
         self.pid = process.pid
         self.began_at = monotonic()
@@ -46,6 +51,7 @@ class Worker:
         self.told_at = 0.0  # when the snapshot came, 0 for never
         self._process = process
         self._link = link
+        self._keep = keep
         self._asked_n = self._told_n = 0
         self._told = asyncio.Event()
         self._warming: dict[int, asyncio.Future[dict[str, str]]] = {}
@@ -140,6 +146,8 @@ class Worker:
             case Swapped(number):
                 self.revision = number
                 self._told.set()
+            case Clicked():
+                self._keep(report, self._link.send)
             case Leaving():
                 self.is_leaving = True
             case Told(number, snapshot):
@@ -152,7 +160,7 @@ class Worker:
             answer.set_result(refused)
 
 
-async def start_worker(slot: int, launch: bytes, doors: Doors) -> Worker:
+async def start_worker(slot: int, launch: bytes, doors: Doors, keep: Keep) -> Worker:
     """Start a process afresh and tell it what to serve. It finds its code where this process finds its own."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -162,7 +170,7 @@ async def start_worker(slot: int, launch: bytes, doors: Doors) -> Worker:
         process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(), http_fd, grpc_fd))
     link = await open_control_end(ours)
     link.send(Start(launch, slot, http_fd, grpc_fd))
-    return Worker(slot, process, link)
+    return Worker(slot, process, link, keep)
 
 
 def describe_end(status: int) -> str:

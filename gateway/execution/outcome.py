@@ -1,6 +1,7 @@
 """Values between deciding, doing and recording."""
 
 from enum import StrEnum
+from fractions import Fraction
 
 from msgspec import Struct
 
@@ -44,6 +45,19 @@ class Observation(Struct, frozen=True, gc=False):
     queued_s: float = 0.0
 
 
+class Impression(Struct, frozen=True, gc=False):
+    """One merged list as it was shown, which is row `row` of the answer.
+
+    `rankers` are the arms whose lists were merged, the baseline first; `shares` has for each place what part of a click
+    each of them gets, nothing where the place belongs to nobody.
+    """
+
+    row: int
+    items: tuple[str, ...]
+    rankers: tuple[str, ...]
+    shares: tuple[tuple[Fraction, ...], ...]
+
+
 class Outcome(Struct, frozen=True):
     """What a request came to. `answered` is the arm whose answer it is, None when all failed.
 
@@ -54,6 +68,7 @@ class Outcome(Struct, frozen=True):
     answer: InferenceResponse | RunnerError
     answered: BoundArm | None
     observations: tuple[Observation, ...]
+    impressions: tuple[Impression, ...] = ()
 
     @property
     def blames_caller(self) -> bool:

@@ -4,13 +4,17 @@ All of it is known once a route is bound, so every form is encoded once per rout
 only looks it up.
 """
 
+from time import time
 from typing import Final
 from urllib.parse import quote
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from gateway.arrival import REQUEST_ID_LIMIT, Arrival, request_id_of
 from gateway.execution.outcome import Outcome, Routed
+from gateway.feedback.keys import Keys, hide_unit
+from gateway.feedback.token import Origin, seal
 from gateway.frontends.http2.headers import field
 from gateway.routing.table import BoundArm, BoundRoute
 from runners.oip.messages import ModelInferResponse
@@ -18,6 +22,7 @@ from strategies.core.plan import Plan
 
 KNOWN_LIMIT = 4096  # of attributions kept; forgetting them all is harmless
 REQUEST_ID = "x-request-id"
+TOKEN = "turnout_token"  # noqa: S105 - the parameter's name
 VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -41,7 +46,9 @@ class Attribution(Struct, frozen=True):
 class Attributions:
     """Finds the attribution of an answer, making it the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Keys | None = None) -> None:
+        """`keys` seal what answers with merged lists carry for feedback."""
+        self._keys = keys
         self._known: dict[tuple[int, int, int, str], Attribution] = {}
         self._revision = 0
 
@@ -58,6 +65,8 @@ class Attributions:
                 self._known.clear()
                 self._revision = route.revision
             known = self._known[key] = attribute(route, plan, answered, cause)
+        if outcome.impressions and self._keys is not None:
+            return with_token(known, _seal(self._keys, routed, outcome))
         return known
 
 
@@ -84,6 +93,23 @@ def attribute(route: BoundRoute, plan: Plan, answered: BoundArm, fallback_cause:
         grpc_metadata=b"".join([field(name.encode(), value.encode()) for name, value in lines]),
         grpc_head=_message(route.name, version, parameters),
     )
+
+
+def with_token(known: Attribution, token: str) -> Attribution:
+    """The same for one answer alone, which carries a token among its parameters."""
+    message = ModelInferResponse()
+    message.parameters[TOKEN].string_param = token
+    return replace(
+        known,
+        json_head=b'%b,"%b":"%b"}' % (known.json_head[:-1], TOKEN.encode(), token.encode()),
+        grpc_head=known.grpc_head + message.SerializeToString(),
+    )
+
+
+def _seal(keys: Keys, routed: Routed, outcome: Outcome) -> str:
+    route, facts = routed.route, routed.facts
+    unit = hide_unit(keys, facts.unit)
+    return seal(keys, Origin(facts.event_id, route.name, route.experiment, unit, time()), outcome.impressions)
 
 
 def request_id_header(arrival: Arrival, body_id: str) -> str:

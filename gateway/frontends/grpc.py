@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 
 from gateway.arrival import Arrival, Reply
 from gateway.execution.outcome import Outcome, Routed
+from gateway.feedback.keys import Keys
 from gateway.frontends.attribution import REQUEST_ID, Attributions, request_id_header
 from gateway.frontends.grpc_call import Answer, Body, Call
 from gateway.frontends.grpc_codec import decode_request, encode_answer
@@ -33,12 +34,15 @@ class GrpcFrontend:
         recorder: Recorder,
         reception: Reception,
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        keys: Keys | None = None,
     ) -> None:
+        """Without keys answers carry no tokens."""
         self._service = service
         self._recorder = recorder
         self._reception = reception
         self._limits = limits
-        self._attributions = Attributions()
+        self._attributions = Attributions(keys)
 
     async def infer(self, body: Body, call: Call) -> Answer:
         """ModelInfer."""

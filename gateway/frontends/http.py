@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping
 from gateway.arrival import Arrival, Reply
 from gateway.errors import Draining
 from gateway.execution.outcome import Outcome, Routed
+from gateway.feedback.intake import Intake
 from gateway.frontends.attribution import Attribution, Attributions, request_id_header
 from gateway.frontends.discovery import Discovery
 from gateway.frontends.http_body import read_body
@@ -23,6 +24,8 @@ from gateway.frontends.http_codec import (
 )
 from gateway.frontends.http_documents import HttpDocuments
 from gateway.frontends.http_exchange import JSON_LINE, Exchange
+from gateway.frontends.http_feedback import PATH as FEEDBACK
+from gateway.frontends.http_feedback import HttpFeedback
 from gateway.frontends.limits import DEFAULT_LIMITS, Limits
 from gateway.frontends.reception import Reception, refuse_timeout
 from gateway.frontends.status import CANCELLED, OK, STATUSES, refusal_of
@@ -52,20 +55,26 @@ class HttpFrontend:
         reception: Reception,
         discovery: Discovery,
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        intake: Intake | None = None,
     ) -> None:
+        """Without an intake nobody takes clicks, and answers carry no tokens."""
         self._service = service
         self._recorder = recorder
         self._reception = reception
         self._discovery = discovery
         self._limits = limits
         self._documents = HttpDocuments(discovery, limits)
-        self._attributions = Attributions()
+        self._feedback = HttpFeedback(intake, recorder, limits) if intake else None
+        self._attributions = Attributions(intake.keys if intake else None)
 
     def __call__(self, exchange: Exchange) -> Awaitable[None]:
         """Answer one request."""
         path = exchange.path.rstrip("/")
         if path.endswith(INFER) and path.startswith(MODELS) and exchange.method == "POST":
             return self._infer(exchange, path[len(MODELS) : -len(INFER)])
+        if path == FEEDBACK and self._feedback is not None:
+            return self._feedback(exchange)
         return self._documents(exchange)
 
     async def _infer(self, exchange: Exchange, target: str) -> None:

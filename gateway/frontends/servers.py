@@ -6,6 +6,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from gateway.feedback.intake import Intake
 from gateway.frontends.discovery import Discovery
 from gateway.frontends.grpc import PROTOCOL as GRPC
 from gateway.frontends.grpc import GrpcFrontend
@@ -43,6 +44,7 @@ class Serving(Struct, frozen=True):
     readiness: Readiness
     version: str
     limits: Limits = DEFAULT_LIMITS
+    intake: Intake | None = None  # of clicks; without it nobody takes any
 
 
 class Servers:
@@ -51,8 +53,9 @@ class Servers:
     def __init__(self, serving: Serving, listen: Listen) -> None:
         reception = Reception(serving.tracing)
         discovery = Discovery(serving.router, serving.readiness, serving.version)
-        http = HttpFrontend(serving.service, serving.recorder, reception, discovery, serving.limits)
-        grpc = GrpcFrontend(serving.service, serving.recorder, reception, serving.limits)
+        service, recorder, limits, intake = serving.service, serving.recorder, serving.limits, serving.intake
+        http = HttpFrontend(service, recorder, reception, discovery, limits, intake=intake)
+        grpc = GrpcFrontend(service, recorder, reception, limits, keys=intake.keys if intake else None)
         methods = GrpcMethods(grpc, discovery)
         self._readiness = serving.readiness
         certificates = listen.certificates

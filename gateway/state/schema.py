@@ -59,3 +59,50 @@ member = Table(
     Column("trouble", Text, nullable=False),
     Column("seen_at", MOMENT, nullable=False),
 )
+
+feedback = Table(  # what all gateways of a state share about clicks, by name
+    "feedback", METADATA, Column("name", String(32), primary_key=True), Column("value", Text, nullable=False)
+)
+
+impression = Table(  # clicked lists whose window is still open
+    "impression",
+    METADATA,
+    Column("event_id", String(64), primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    Column("experiment", Text, nullable=False),
+    Column("unit", String(16), nullable=False),
+    Column("shown_at", MOMENT, nullable=False, index=True),
+    Column("rankers", Text, nullable=False),  # JSON: names, the baseline first
+    Column("places", Text, nullable=False),  # JSON: places clicked, in the order in which they were
+    Column("credits", Text, nullable=False),  # JSON: millionths for each ranker
+)
+
+preference = Table(  # what settled lists say of one ranker and the baseline
+    "preference",
+    METADATA,
+    Column("experiment", Text, primary_key=True),
+    Column("ranker", Text, primary_key=True),
+    Column("baseline", Text, nullable=False),
+    *(
+        Column(name, BigInteger().with_variant(Integer, "sqlite"), nullable=False)
+        for name in (
+            *("wins", "losses", "ties"),
+            *("unit_wins", "unit_losses", "unit_ties"),
+            *("first_wins", "first_losses", "units_beyond"),
+        )
+    ),
+    Column("peak", MOMENT, nullable=False),
+    Column("unit_peak", MOMENT, nullable=False),
+    Column("settled_at", MOMENT, nullable=False),
+)
+
+unit_preference = Table(  # wins less losses of every unit, so that a busy one has one voice
+    "unit_preference",
+    METADATA,
+    Column("experiment", Text, primary_key=True),
+    Column("ranker", Text, primary_key=True),
+    Column("unit", String(16), primary_key=True),
+    Column("ahead", Integer, nullable=False),
+    Column("first", Integer, nullable=False),  # 1 or -1: its first decided list; 0 while there is none
+    Column("seen_at", MOMENT, nullable=False),
+)

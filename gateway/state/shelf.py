@@ -7,6 +7,7 @@ from threading import Lock
 from sqlalchemy import Engine
 
 from gateway.state.audit import AuditLog
+from gateway.state.clicks import Clicks
 from gateway.state.database import FILE as STATE_FILE
 from gateway.state.database import database_url, open_database
 from gateway.state.members import Members
@@ -39,6 +40,9 @@ class Shelf:
 
     def tokens(self) -> Tokens:
         return Tokens(self.engine())
+
+    def clicks(self) -> Clicks:
+        return Clicks(self.engine())
 
     def engine(self) -> Engine:
         with self._lock:

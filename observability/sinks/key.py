@@ -24,15 +24,31 @@ def read_or_create_key(path: Path) -> bytes:
     return key
 
 
-def _create(path: Path) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def replace_key(path: Path, key: bytes) -> None:
+    """Have `path` hold another key; a reader sees the one or the other. Raises OSError."""
+    draft = _draft(path, key)
     try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink()
+        raise
+
+
+def _create(path: Path) -> None:
+    draft = _draft(path, secrets.token_bytes(KEY_BYTES))
+    try:
         with suppress(FileExistsError):  # another process was first: its key is the key
             os.link(draft, path)
     finally:
         draft.unlink()
+
+
+def _draft(path: Path, key: bytes) -> Path:
+    """A file beside `path` that holds the key, and that only its owner can read."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from observability.event import Identity, LifeEvent, WideEvent
+from observability.event import Identity, RequestEvent, ShadowEvent, WideEvent
 
 DIGEST_BYTES = 16  # 128 bits: no two units of one installation will ever meet by chance
 
@@ -34,7 +34,7 @@ class LineEncoder:
 
     def line(self, event: WideEvent) -> bytes:
         """The event as one line, its newline included."""
-        if not isinstance(event, LifeEvent) and event.unit_hash:
+        if isinstance(event, RequestEvent | ShadowEvent) and event.unit_hash:
             event = msgspec.structs.replace(event, unit_hash=hash_unit(event.unit_hash, self._key))
         encoded = self._encode(event)
         if not encoded.isascii() or b"\x7f" in encoded:

@@ -11,11 +11,18 @@ from types import NoneType, UnionType
 import msgspec
 import pytest
 
-from observability.event import Call, Identity, LifeEvent, RequestEvent, ShadowEvent
+from observability.event import Call, FeedbackEvent, Identity, LifeEvent, RequestEvent, ShadowEvent
 from observability.sinks.line import LineEncoder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
-KINDS = {"request": RequestEvent, "shadow": ShadowEvent, "life": LifeEvent, "call": Call, "writer": Identity}
+KINDS = {
+    "request": RequestEvent,
+    "shadow": ShadowEvent,
+    "feedback": FeedbackEvent,
+    "life": LifeEvent,
+    "call": Call,
+    "writer": Identity,
+}
 WORDS = {str: "text", int: "integer", float: "number", NoneType: "null", Call: "call"}
 
 DIGESTS = ("9f2c" * 16, "41d7" * 16, "e03b" * 16)
@@ -93,9 +100,20 @@ LIFE = LifeEvent(
     digest=DIGESTS[0],
     provider="CPUExecutionProvider",
 )
+FEEDBACK = FeedbackEvent(
+    at=1790000042.5,
+    event_id="5d41c8b0e6a7f2930000000004d2",
+    route="shop",
+    experiment="shop@9",
+    age_s=42.375,
+    rows=(0, 0),
+    items=("4711", "4712"),
+    results=("accepted", "duplicate"),
+    caller="10.0.0.7",
+)
 WRITER = Identity(gateway="gate-1", host="host-a", process=4711, code_version="0.1.0")
 ENCODER = LineEncoder(WRITER, bytes(range(32)))
-EVENTS = {"request": REQUEST, "shadow": SHADOW, "life": LIFE}
+EVENTS = {"request": REQUEST, "shadow": SHADOW, "feedback": FEEDBACK, "life": LIFE}
 
 
 def section(kind):

@@ -41,6 +41,7 @@ def used():
     meter.record_shadow(ShadowEvent(**shadow, outcome="match", dropped="", call=ANSWERED))
     meter.record_shadow(ShadowEvent(**shadow, outcome="dropped", dropped="queue", call=None))
     metrics.refuse("http", "404")
+    metrics.watch_feedback(lambda: [(("r", "accepted"), 1)])
     metrics.watch_events(lambda: EventCounts(0, 0, {"queue_full": 0}, 0, ""))
     metrics.watch_spans(lambda: NO_SPANS)
     return metrics
