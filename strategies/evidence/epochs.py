@@ -42,12 +42,14 @@ class ArmCounts(Struct, frozen=True):
 class Epoch(Struct, frozen=True):
     """Ten seconds of one step of an experiment. `number` is the event time in Unix seconds over ten, rounded down.
 
-    `shares_ppm` are the shares of the units that each arm had while this was counted: the null hypothesis. `lossy` if
-    a process could not count everything, or was lost before it had handed over what it counted.
+    `shares_ppm` are the shares of the units that each arm had while this was counted: the null hypothesis. Where they
+    changed within the ten seconds, there are two epochs of one number. `lost` says why counts are missing here, nothing
+    where none are; `crowded` are metrics of which so many units had bad events that later ones are counted each time.
     """
 
     number: int
     step: int
     shares_ppm: Mapping[str, int]
     arms: Mapping[str, ArmCounts]
-    lossy: bool = False
+    lost: tuple[str, ...] = ()
+    crowded: tuple[str, ...] = ()

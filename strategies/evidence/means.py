@@ -7,8 +7,7 @@ Source: Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2024), Time-uniform centra
 sequences; computed as GrowthBook does.
 """
 
-from math import exp, inf, log, log1p, sqrt
-from statistics import NormalDist
+from math import expm1, inf, log, log1p, sqrt
 
 from msgspec import Struct
 
@@ -90,13 +89,8 @@ def one_sided_log_e(difference: Difference, alpha: float, n_opt: float = N_OPT) 
         return -HIGHEST_LOG_E
     scale = difference.n * tuned(2 * alpha, n_opt) ** 2
     exponent = _exponent(difference, scale)
-    grown = exponent + log1p(-exp(-exponent)) if exponent > 0 else -inf
+    grown = exponent + log(-expm1(-exponent)) if exponent > 0 else -inf
     return max(min(log(2) + grown - log(scale + 1) / 2, HIGHEST_LOG_E), -HIGHEST_LOG_E)
-
-
-def fixed_width(difference: Difference, alpha: float) -> float:
-    """What a person who looks only once would be told: not for decisions."""
-    return NormalDist().inv_cdf(1 - alpha / 2) * difference.error
 
 
 def _exponent(difference: Difference, scale: float) -> float:

@@ -60,14 +60,15 @@ def wilson(events_n: int, of_n: int, confidence: float = 0.95) -> tuple[float, f
     z, rate = NormalDist().inv_cdf((1 + confidence) / 2), events_n / of_n
     centre, width = rate + z * z / (2 * of_n), z * sqrt(rate * (1 - rate) / of_n + z * z / (4 * of_n * of_n))
     scale = 1 + z * z / of_n
-    return max((centre - width) / scale, 0.0), min((centre + width) / scale, 1.0)
+    lower, upper = (centre - width) / scale, (centre + width) / scale
+    return lower if events_n else 0.0, upper if events_n < of_n else 1.0
 
 
 def _edge(is_refuted: Callable[[float], bool], outside: float, inside: float) -> float:
     """Where refuted rates end, between one that is impossible and the one that was seen."""
     for _ in range(HALVINGS):
         middle = (outside + inside) / 2
-        if is_refuted(middle):
+        if 0 < middle < 1 and is_refuted(middle):
             outside = middle
         else:
             inside = middle

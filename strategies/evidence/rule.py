@@ -23,7 +23,17 @@ from msgspec.structs import replace
 from strategies.evidence.blocks import Count
 from strategies.evidence.bounds import Bound, Form, Rule
 from strategies.evidence.epochs import INVALID_OUTPUT, RUN_ERRORS, ArmCounts, Epoch
-from strategies.evidence.series import Chance, Series, begun, followed, form_of, harm_log_e, is_safe, safe_log_e
+from strategies.evidence.series import (
+    Chance,
+    Series,
+    begun,
+    crowded,
+    followed,
+    form_of,
+    harm_log_e,
+    is_safe,
+    safe_log_e,
+)
 from strategies.evidence.share_test import log_mean
 from strategies.evidence.units import Mismatch, met
 
@@ -105,13 +115,13 @@ def fold(rule: Rule, evidence: Evidence, epoch: Epoch) -> Evidence:
     """The evidence with one more epoch. Order within an epoch is gone already; epochs come in order."""
     candidate, baseline = _arm(epoch, rule.candidate), _arm(epoch, rule.baseline)
     is_same = epoch.number == evidence.epoch
-    is_evidence = not epoch.lossy and not _is_uneven(candidate, baseline)
+    is_evidence = not epoch.lost and not _is_uneven(candidate, baseline)
     seen = replace(
         evidence,
         epoch=epoch.number,
         step=epoch.step,
         is_pressed=(is_same and evidence.is_pressed) or max(map(_withheld, (candidate, baseline))) > PRESSURE,
-        is_lossy=(is_same and evidence.is_lossy) or epoch.lossy,
+        is_lossy=(is_same and evidence.is_lossy) or bool(epoch.lost),
         invalid=(evidence.invalid[0] + _invalid(candidate), evidence.invalid[1] + _invalid(baseline)),
         passed_over_n=evidence.passed_over_n + (not is_evidence),
     )
@@ -176,13 +186,21 @@ def _read(rule: Rule, bound: Bound, series: tuple[Series, ...]) -> Reading:
 
 
 def _fold_bound(rule: Rule, number: int, evidence: Evidence, epoch: Epoch) -> tuple[Series, ...]:
-    bound, arms = rule.bounds[number], (_arm(epoch, rule.candidate), _arm(epoch, rule.baseline))
+    bound = rule.bounds[number]
     return tuple(
-        followed(rule, bound, series, (_count(metric, arms[0]), _count(metric, arms[1])), chance)
-        if (chance := _chance(rule, metric, epoch))
-        else series
+        _fold_metric(rule, bound, metric, series, epoch)
         for metric, series in zip(bound.metrics, evidence.series[number], strict=True)
     )
+
+
+def _fold_metric(rule: Rule, bound: Bound, metric: str, series: Series, epoch: Epoch) -> Series:
+    counts = (_count(metric, _arm(epoch, rule.candidate)), _count(metric, _arm(epoch, rule.baseline)))
+    chance = _chance(rule, metric, epoch)
+    if chance is None:
+        return series
+    if metric in epoch.crowded:
+        return crowded(series, counts)
+    return followed(rule, bound, series, counts, chance)
 
 
 def _chance(rule: Rule, metric: str, epoch: Epoch) -> Chance | None:

@@ -3,6 +3,7 @@
 from math import log
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from strategies.evidence.blocks import Blocks, Count, is_bursty, log_e_harm, log_e_safe, with_epoch
 from strategies.evidence.bounds import Bound, Form, Rule
@@ -23,6 +24,7 @@ class Series(Struct, frozen=True):
     candidate: Count = Count()
     baseline: Count = Count()
     blocks: Blocks = Blocks()
+    is_crowded: bool = False  # single events are not told apart by unit any more
 
 
 class Chance(Struct, frozen=True):
@@ -34,6 +36,18 @@ class Chance(Struct, frozen=True):
 
 def begun() -> Series:
     return Series(opened(len(HARM_RATIOS)))
+
+
+def crowded(series: Series, counts: tuple[Count, Count]) -> Series:
+    """The series after an epoch whose single events are no evidence, since one unit may have had many of them."""
+    candidate, baseline = counts
+    return replace(
+        series,
+        candidate=series.candidate + candidate,
+        baseline=series.baseline + baseline,
+        blocks=with_epoch(series.blocks, candidate, baseline),
+        is_crowded=True,
+    )
 
 
 def followed(rule: Rule, bound: Bound, series: Series, counts: tuple[Count, Count], chance: Chance) -> Series:
@@ -55,14 +69,17 @@ def followed(rule: Rule, bound: Bound, series: Series, counts: tuple[Count, Coun
         series.candidate + candidate,
         series.baseline + baseline,
         with_epoch(series.blocks, candidate, baseline),
+        series.is_crowded,
     )
 
 
 def form_of(bound: Bound, series: Series) -> Form:
     """Which form speaks now."""
-    if bound.form != Form.AUTO:
-        return bound.form
-    return Form.BLOCKS if bound.limit is None and is_bursty(series.blocks) else Form.EVENTS
+    if bound.limit is not None:
+        return Form.EVENTS
+    if series.is_crowded or (bound.form == Form.AUTO and is_bursty(series.blocks)):
+        return Form.BLOCKS
+    return Form.EVENTS if bound.form == Form.AUTO else bound.form
 
 
 def harm_log_e(rule: Rule, bound: Bound, series: Series) -> float:

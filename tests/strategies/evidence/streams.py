@@ -20,10 +20,17 @@ def arm(requests_n: int = 0, bad_n: int = 0, metric: str = ERROR_RATE, **counts)
 
 
 def epoch(
-    number: int, new: ArmCounts, old: ArmCounts, *, share: float = 0.5, step: int = 0, lossy: bool = False
+    number: int,
+    new: ArmCounts,
+    old: ArmCounts,
+    *,
+    share: float = 0.5,
+    step: int = 0,
+    lost: tuple[str, ...] = (),
+    crowded: tuple[str, ...] = (),
 ) -> Epoch:
     ppm = round(share * WHOLE_PPM)
-    return Epoch(number, step, {"new": ppm, "old": WHOLE_PPM - ppm}, {"new": new, "old": old}, lossy)
+    return Epoch(number, step, {"new": ppm, "old": WHOLE_PPM - ppm}, {"new": new, "old": old}, lost, crowded)
 
 
 def folded(rule: Rule, epochs: list[Epoch], evidence: Evidence | None = None) -> Evidence:

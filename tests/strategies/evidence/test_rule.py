@@ -4,7 +4,7 @@ import pytest
 from msgspec import msgpack
 
 from strategies.evidence.epochs import ERROR_RATE, INVALID_OUTPUT, RUN_ERRORS
-from strategies.evidence.rule import Evidence, Verdict, fold, judge, start
+from strategies.evidence.rule import Evidence, Form, Verdict, fold, judge, start
 from tests.strategies.evidence.streams import arm, epoch, events_bound, folded, rule_of
 
 
@@ -92,7 +92,7 @@ def test_units_that_do_not_arrive_as_their_shares_promise_halt_everything():
 
 def test_lost_counts_halt_until_an_epoch_is_whole_again_and_are_no_evidence():
     rule = rule_of()
-    lossy = epoch(2, arm(100, 50), arm(100), lossy=True)
+    lossy = epoch(2, arm(100, 50), arm(100), lost=("a process died",))
     good = folded(rule, [calm(0), calm(1)])
     assert judge(rule, fold(rule, good, lossy)).verdict is Verdict.HALT
     assert fold(rule, good, lossy).series == good.series
@@ -152,3 +152,11 @@ def test_with_one_arm_alone_there_is_nothing_to_compare(share):
     rule = rule_of()
     found = judge(rule, folded(rule, [epoch(1, arm(100, 50), arm(100), share=share)]))
     assert found.readings[0].log_e == 0
+
+
+def test_where_units_are_no_longer_told_apart_only_blocks_speak():
+    rule = rule_of()
+    found = folded(rule, [epoch(n, arm(100, 50), arm(100, 5), crowded=(ERROR_RATE,)) for n in range(10)])
+    assert (judge(rule, found).readings[0].log_e, judge(rule, found).readings[0].form) == (0, Form.BLOCKS)
+    longer = folded(rule, [epoch(n, arm(100, 50), arm(100, 5)) for n in range(10, 40)], found)
+    assert judge(rule, longer).verdict is Verdict.FAIL

@@ -1,0 +1,27 @@
+"""Slices that stand out."""
+
+from math import log
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from strategies.evidence.slices import discoveries
+
+
+def test_the_largest_are_named_as_far_as_they_carry_one_another():
+    """Of four at 5 %: one alone needs 80, two need 40 each, three need 26.7 each."""
+    assert discoveries({"a": log(79), "b": 0, "c": 0, "d": 0}) == ()
+    assert discoveries({"a": log(81), "b": log(39), "c": 0, "d": 0}) == ("a",)
+    assert discoveries({"a": log(41), "b": log(81), "c": 0, "d": 0}) == ("b", "a")
+    assert discoveries({"a": log(27), "b": log(27), "c": log(27), "d": 0}) == ("a", "b", "c")
+
+
+def test_of_no_slices_none_stands_out():
+    assert discoveries({}) == ()
+
+
+@given(st.lists(st.floats(-5, 12), max_size=20), st.floats(0, 5))
+def test_more_evidence_never_takes_a_slice_away(log_es, more):
+    named = {str(number): log_e for number, log_e in enumerate(log_es)}
+    before = set(discoveries(named))
+    assert before <= set(discoveries({name: log_e + more for name, log_e in named.items()}))
