@@ -14,7 +14,6 @@ from runners.ray.frame import FRAME_BYTES, Frame, FrameError, FrameReader, Type,
 from runners.ray.greeting import Refused, Secret, Welcome
 from runners.ray.tensors import Wire, error_frame
 
-GREETING_S = 2.0  # a stranger who says nothing for so long is cut
 UNWRITTEN_BYTES = 512 << 20  # answers that a gateway does not fetch; one who lets so many gather is cut
 
 
@@ -37,6 +36,7 @@ class Host(Protocol):
     welcome: Welcome
     counts: HopCounts
     calls_most_n: int
+    greeting_s: float
     open_n: int  # calls under way
     is_draining: bool
 
@@ -68,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
             self._host.counts.strangers_n += 1
             self._transport.abort()
             return
-        self._alarm = self._loop.call_later(GREETING_S, self._refuse, "nothing was said in time")
+        self._alarm = self._loop.call_later(self._host.greeting_s, self._refuse, "nothing was said in time")
         self.write(frame(Type.HELLO, greeting.hello(self._nonce)))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002

@@ -36,6 +36,7 @@ class HopServer:
         self.welcome = Welcome(listen.replica, endpoint.description)
         self.counts = HopCounts()
         self.calls_most_n = listen.calls_n
+        self.greeting_s = listen.greeting_s
         self.open_n = 0
         self.is_draining = False
         self.beat_at = monotonic()  # when the loop was last seen turning

@@ -24,7 +24,8 @@ class Tls(Struct, frozen=True):
 class Listen(Struct, frozen=True):
     """What a replica listens on: a socket file, one address of one machine, or both; port 0 takes a free one.
 
-    `calls_n` bounds the calls under way, `strangers_n` the connections that have not shown the secret yet.
+    `calls_n` bounds the calls under way, `strangers_n` the connections that have not shown the secret, each of which is
+    cut after `greeting_s`.
     """
 
     replica: str
@@ -35,6 +36,7 @@ class Listen(Struct, frozen=True):
     tls: Tls | None = None
     calls_n: int = 1024
     strangers_n: int = 64
+    greeting_s: float = 2.0
 
 
 class Pace(Struct, frozen=True):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
@@ -18,6 +18,10 @@ from runners.core.runner import Endpoint, ModelRef, RemoteServer
 from runners.core.tensor import InferenceRequest, Signature, Tensor, TensorSpec
 from runners.embedded import Embedded
 from runners.fake import Compute, Fake, FakeEndpoint, Hang
+from runners.ray.endpoint import HopEndpoint
+from runners.ray.members import Member, Membership
+from runners.ray.serving import Hop, serve_hop
+from runners.ray.settings import Dial, Listen, Pace
 from runners.remote import Remote
 
 SIGNATURE = Signature(
@@ -52,6 +56,7 @@ class Subject:
     hanging: Callable[[], Awaitable[Endpoint]] | None
     y: Callable[[np.ndarray], list[list[float]]]  # what the answering model gives as y
     has_file: bool = True  # here, so that the model has a digest
+    hops: list[Hop] = field(default_factory=list)  # to be closed in the end
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +121,39 @@ def fake(folder):
     return Subject(opener([Compute(sums)]), opener([Hang()]), lambda x: x.sum(1, keepdims=True).tolist())
 
 
-HERE = {"embedded": embedded, "constant": constant, "fake": fake}
+def embedded_over_a_hop(folder):
+    """The models of `embedded`, each in a replica: a thread with a loop of its own, behind a socket."""
+    behind = embedded(folder)
+    (folder / "secret").write_bytes(b"of sixteen bytes or more")
+
+    def opener(open_endpoint, name):
+        async def open_over_hop():
+            hop = serve_hop(open_endpoint, Listen(name, folder / "secret", unix=str(folder / name)))
+            subject.hops.append(hop)
+            endpoint = HopEndpoint("arm", Dial(folder / "secret", pace=Pace(silent_s=60, greeting_s=60)))
+            endpoint.update(Membership(1, (Member("arm", name, hop.address),)))
+            await endpoint.greeted(60)
+            return endpoint
+
+        return open_over_hop
+
+    subject = Subject(opener(behind.answering, "answering"), opener(behind.hanging, "hanging"), behind.y)
+    return subject
+
+
+HERE = {"embedded": embedded, "constant": constant, "fake": fake, "embedded over a hop": embedded_over_a_hop}
 ELSEWHERE = {"remote over http": remote_over_http, "remote over grpc": remote_over_grpc}
 
 
 @pytest.fixture(params=[*HERE, *ELSEWHERE])
 def subject(request, tmp_path):
     if request.param in HERE:
-        return HERE[request.param](tmp_path)
-    return ELSEWHERE[request.param](request.getfixturevalue("elsewhere"))
+        made = HERE[request.param](tmp_path)
+    else:
+        made = ELSEWHERE[request.param](request.getfixturevalue("elsewhere"))
+    yield made
+    for hop in made.hops:
+        hop.close()
 
 
 @pytest.fixture

@@ -1,18 +1,24 @@
 """Replicas in this process, on sockets of their own, and endpoints that know them."""
 
+import asyncio
+import struct
 from collections.abc import Callable
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from runners.core.runner import Description
-from runners.core.tensor import Signature, Tensor, TensorSpec
+from runners.core.tensor import InferenceRequest, Signature, Tensor, TensorSpec
 from runners.fake import Compute, FakeEndpoint
+from runners.ray import greeting
 from runners.ray.endpoint import HopEndpoint
+from runners.ray.frame import Frame, Type, frame
 from runners.ray.members import Address, Member, Membership, State
 from runners.ray.server import HopServer
 from runners.ray.settings import Dial, Listen, Pace
+from runners.ray.tensors import Wire
 
 SIGNATURE = Signature(
     (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 1)), TensorSpec("n", "INT64", (-1,)))
@@ -77,3 +83,83 @@ async def hop(secret) -> Callable[..., HopEndpoint]:
     yield make
     for endpoint in made:
         await endpoint.close()
+
+
+class Raw:
+    """A gateway by hand, which says what the test wants."""
+
+    def __init__(self, reader, writer):
+        self._reader, self._writer = reader, writer
+
+    async def frame(self) -> Frame:
+        """The next frame; raises IncompleteReadError once the replica has hung up."""
+        length = int.from_bytes(await self._reader.readexactly(4), "little")
+        body = await self._reader.readexactly(length)
+        return Frame(*struct.unpack_from("<BBHIII", body), body=body)
+
+    async def frame_of(self, kind: Type) -> Frame:
+        while (received := await self.frame()).type != kind:
+            pass
+        return received
+
+    async def rest(self) -> bytes:
+        """All until the replica hangs up."""
+        return await self._reader.read()
+
+    def say(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def greet(self, key: bytes = b"of sixteen bytes or more", ours: bytes = b"g" * 32) -> Frame:
+        theirs = greeting.read_hello(await self.frame())
+        self.say(frame(Type.AUTH, greeting.auth(key, theirs, ours)))
+        return await self.frame()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@pytest.fixture
+async def call_up():
+    """Connects to a replica's socket file, by hand."""
+    made = []
+
+    async def connect(server: HopServer, *, greet: bool = True) -> Raw:
+        raw = Raw(*await asyncio.open_unix_connection(server.address.unix))
+        made.append(raw)
+        if greet:
+            assert Type.OK == (await raw.greet()).type
+        return raw
+
+    yield connect
+    for raw in made:
+        raw.close()
+
+
+def ask_for(x, outputs=()):
+    return InferenceRequest("m", (Tensor("x", "FP32", np.asarray(x, "<f4")),), outputs)
+
+
+def req(id_, x=((1, 2, 3, 4),), left_ms=60_000) -> bytes:
+    """A REQ by hand."""
+    return b"".join(Wire(SIGNATURE).request(ask_for(x), id_, left_ms))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for it; the test's own limit ends what never comes."""
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def hand():
+    """The words above, for tests: modules here are not packages."""
+    return SimpleNamespace(
+        ask_for=ask_for,
+        req=req,
+        until=until,
+        member=member,
+        described=described,
+        sums=sums,
+        signature=SIGNATURE,
+        patient=PATIENT,
+    )
