@@ -132,6 +132,8 @@ class Rollout(_Answer):
     step: int
     phase: str
     reason: str
+    author: Annotated[str, Field(description="Who began it, empty where nobody knows.")]
+    approver: Annotated[str, Field(description="Who let it go beyond what needs no approval, or nobody.")]
 
 
 class Route(RouteLine):

@@ -17,6 +17,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 BODY_LIMIT = 16 * 1024 * 1024  # bytes; a thousand routes take some two megabytes
 DOCUMENT = "/openapi.json"  # the one thing that anybody may see: it says nothing of what is served
+APPROVE = "/approve"  # how the paths end that a second person asks for
 LOOKS = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 TOO_LONG = f"the body is longer than {BODY_LIMIT // 2**20} MiB"
 
@@ -67,10 +68,15 @@ class Gate:
 
     def _admit(self, scope: Message, headers: Mapping[bytes, bytes]) -> object:
         method, path = scope["method"], scope["path"]
-        role = TokenRole.OBSERVE if method in LOOKS else TokenRole.OPERATE
+        role = TokenRole.OBSERVE if method in LOOKS else _role_to_change(path)
         authorization = headers.get(b"authorization", b"").decode("latin-1")
         said = headers.get(b"x-turnout-author", b"").decode("utf-8", "replace")
         return self._callers.admit(authorization, said, role, f"{method} {path}")
+
+
+def _role_to_change(path: str) -> TokenRole:
+    """Who may operate may not approve: that is for somebody else."""
+    return TokenRole.APPROVE if path.endswith(APPROVE) else TokenRole.OPERATE
 
 
 def _bounded(receive: Receive) -> Receive:

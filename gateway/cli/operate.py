@@ -124,6 +124,7 @@ def move(verb: str, text: str) -> Callable[..., None]:
 MOVES = {
     "advance": "Take a rollout one step up its ramp.",
     "promote": "Give the candidate the whole route; the old baseline stays behind it as the fallback.",
+    "approve": "Let a rollout that somebody else began go beyond the share that needs no approval.",
     "rollback": "Give the baseline the whole route, until the rollout is restarted.",
     "hold": "Keep a rollout's share where it is until it is resumed.",
     "resume": "Let a held rollout climb again.",

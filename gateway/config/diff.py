@@ -16,6 +16,9 @@ from strategies.core.spec import percent
 
 NEW_EXPERIMENT = (
     "strategy.kind",
+    "strategy.candidate",
+    "strategy.guardrails",
+    "strategy.alpha",
     "unit",
     "hash",
     "salt",
@@ -154,6 +157,8 @@ def _restarted_by(before: Side, after: Side) -> tuple[str, ...]:
     """The words whose change begins a new experiment: other arms, other models, another deal or another strategy."""
     written = _changes(before.document, after.document)
     words = [word for word in NEW_EXPERIMENT if any(_is_under(path, word) for path in written)]
+    if "strategy.kind" in words:  # which says it all
+        words = [word for word in words if word == "strategy.kind" or _root(word) != "strategy"]
     if "layer" not in words and layer_of(before.compiled) != layer_of(after.compiled):
         words.append("the salt of its layer")
     counted = {plan.serve[0].name for side in (before, after) for plan in side.compiled.plans}

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from gateway.config.asserts import assert_problems
 from gateway.config.check import problems_of
+from gateway.config.comparable import comparable_problems
 from gateway.config.compile import compile_route
 from gateway.config.documents import LayersDoc, RouteDoc, SettingsDoc
 from gateway.config.extends import BASES_FOLDER, EXTENDS, WrittenText, extended, is_in
@@ -135,9 +136,10 @@ def load_route(text: WrittenText, layers: LayersDoc | None = NO_LAYERS) -> Route
     document = parse_route(text)
     problems = problems_of(document)
     if layers is not None:
-        problems = [*problems, *enrolment_problems(document, layers)] or list(
-            assert_problems(document, traffic_of(compile_route(document, root=text.file.parent, layers=layers)))
-        )
+        problems = [*problems, *enrolment_problems(document, layers)]
+        if not problems:
+            traffic = traffic_of(compile_route(document, root=text.file.parent, layers=layers))
+            problems = [*assert_problems(document, traffic), *comparable_problems(document, traffic)]
     if problems:
         raise ConfigRefused(text.located(problem) for problem in problems)
     return document

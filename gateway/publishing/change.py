@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from gateway.state.revision import Cause
+from strategies.core.state import RolloutState
 from strategies.rollout.machine import Verb
 
 
@@ -46,7 +47,14 @@ class Expire(Struct, frozen=True):
     """Take back what has expired. The gateway asks for this itself, when a day begins."""
 
 
-Change = Apply | Undo | Operate | Freeze | Expire
+class Conduct(Struct, frozen=True):
+    """Where one route's rollout stands now, after a look at its evidence. The gateway asks for this itself."""
+
+    route: str
+    state: RolloutState
+
+
+Change = Apply | Undo | Operate | Freeze | Expire | Conduct
 
 
 ANY = -1  # in the place of a revision's number

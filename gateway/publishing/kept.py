@@ -35,10 +35,14 @@ class Kept(Struct, frozen=True, omit_defaults=True):
 
 
 class KeptForAll(Struct, frozen=True, omit_defaults=True):
-    """The gateway's own. `frozen` says why nothing may change, "" while it may; `source` where documents came from."""
+    """The gateway's own. `frozen` says why nothing may change, "" while it may; `source` where documents came from.
+
+    `latched` are candidates that were taken back, by route and by what `candidate_key` says of them, with the reason.
+    """
 
     frozen: str = ""
     source: str = ""
+    latched: dict[str, dict[str, str]] = {}
 
 
 def kept_of(

@@ -16,10 +16,11 @@ from gateway.config.contents import Contents
 from gateway.config.diff import RouteDiff, Side, diff_routes
 from gateway.config.directory import Configuration, load_documents
 from gateway.config.documents import RouteDoc, SettingsDoc
-from gateway.publishing.change import Apply, Change, ChangeRefused, Freeze, Operate
+from gateway.publishing.change import Apply, Change, ChangeRefused, Conduct, Freeze, Operate
 from gateway.publishing.kept import GATEWAY, Kept, KeptForAll, dealt_of, kept_of, read, read_for_all, write
-from gateway.publishing.rollouts import rollouts_after
+from gateway.publishing.rollouts import Asked, Before, latched_after, rollouts_after
 from gateway.state.revision import NO_REVISION, Content, Revision, text_digest
+from strategies.core.state import Phase
 from strategies.rollout.machine import Verb
 
 ALWAYS = (Verb.ROLLBACK, Verb.HOLD)  # what makes traffic safer is possible while everything is frozen
@@ -88,8 +89,13 @@ def meaning_of(revision: Revision, root: Path) -> Meaning:
     return Meaning(revision.number, content, configuration, kept, for_all, routes)
 
 
-def prepare(live: Meaning, change: Change, *, today: date, contents: Contents) -> Prepared:
-    """The revision after `live`. Raises ConfigRefused or ChangeRefused, with everything that is wrong."""
+def prepare(
+    live: Meaning, change: Change, *, today: date, contents: Contents, author: str = "", now_s: float = 0.0
+) -> Prepared:
+    """The revision after `live`. Raises ConfigRefused or ChangeRefused, with everything that is wrong.
+
+    `author` asks for it, at the Unix time `now_s`.
+    """
     _refuse_if_frozen(live, change)
     configuration = live.configuration
     if isinstance(change, Apply):
@@ -97,12 +103,13 @@ def prepare(live: Meaning, change: Change, *, today: date, contents: Contents) -
     root, layers = configuration.root, configuration.layers
     routes = {document.route: document for document in configuration.routes}
     _refuse_unknown(change, routes)
-    before = live.sides()
+    sides = live.sides()
     digests = {
         name: contents.digests_of(compile_route(document, root=root, layers=layers))
         for name, document in routes.items()
     }
-    rollouts = rollouts_after(before, routes, digests, {n: k.rollout for n, k in live.kept.items()}, change)
+    before = Before(sides, {name: kept.rollout for name, kept in live.kept.items()}, live.for_all.latched)
+    rollouts = rollouts_after(before, routes, digests, Asked(change, author, now_s))
     after = {}
     for name, document in routes.items():
         inherited = inherited_map(document, live.routes.get(name))
@@ -110,7 +117,7 @@ def prepare(live: Meaning, change: Change, *, today: date, contents: Contents) -
             document, root=root, layers=layers, state=rollouts[name], before=inherited, today=today
         )
         after[name] = Side(document, compiled, digests[name])
-    differences = diff_routes(before, after)
+    differences = diff_routes(sides, after)
     fresh = _fresh(differences, change)
     kept = {
         name: kept_of(
@@ -122,7 +129,9 @@ def prepare(live: Meaning, change: Change, *, today: date, contents: Contents) -
         )
         for name, side in after.items()
     }
-    return Prepared(_meaning(live, configuration, change, after, kept), differences)
+    latched = latched_after(before.latched, routes, digests, rollouts)
+    for_all = replace(_for_all(live.for_all, change), latched=latched)
+    return Prepared(_meaning(live, configuration, for_all, after, kept), differences)
 
 
 def _refuse_if_frozen(live: Meaning, change: Change) -> None:
@@ -132,12 +141,14 @@ def _refuse_if_frozen(live: Meaning, change: Change) -> None:
         return
     if isinstance(change, Operate) and change.verb in ALWAYS:
         return
+    if isinstance(change, Conduct) and change.state.phase in (Phase.ROLLED_BACK, Phase.HELD):
+        return
     raise ChangeRefused([f"everything is frozen: {live.for_all.frozen}; lift it with: turnout freeze --lift"])
 
 
 def _refuse_unknown(change: Change, routes: Mapping[str, RouteDoc]) -> None:
     named: set[str] = set()
-    if isinstance(change, Operate):
+    if isinstance(change, Operate | Conduct):
         named = {change.route}
     elif isinstance(change, Apply):
         named = {*change.restart, *change.steps}
@@ -158,14 +169,21 @@ def _fresh(differences: tuple[RouteDiff, ...], change: Change) -> set[str]:
     return fresh
 
 
-def _meaning(
-    live: Meaning, configuration: Configuration, change: Change, after: Mapping[str, Side], kept: Mapping[str, Kept]
-) -> Meaning:
-    for_all = live.for_all
+def _for_all(before: KeptForAll, change: Change) -> KeptForAll:
     if isinstance(change, Freeze):
-        for_all = replace(for_all, frozen=change.reason)
+        return replace(before, frozen=change.reason)
     if isinstance(change, Apply) and change.source:
-        for_all = replace(for_all, source=change.source)
+        return replace(before, source=change.source)
+    return before
+
+
+def _meaning(
+    live: Meaning,
+    configuration: Configuration,
+    for_all: KeptForAll,
+    after: Mapping[str, Side],
+    kept: Mapping[str, Kept],
+) -> Meaning:
     states = {name: write(each) for name, each in kept.items()} | {GATEWAY: write(for_all)}
     routes = {name: _stamped(side.compiled, side.document, kept[name]) for name, side in after.items()}
     content = Content(configuration.documents, states)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Protocol
@@ -133,7 +134,7 @@ class Publisher:
         live = await self._live()
         if request.expects not in (ANY, live.number):
             raise await asyncio.to_thread(self._conflict, request, is_dry=is_dry)
-        prepared = await self._prepare(live, await self._resolved(request.change, live))
+        prepared = await self._prepare(live, await self._resolved(request.change, live), request.author)
         if is_dry or prepared.meaning.content == live.content:
             return Published(live.number, prepared.differences)
         refused = await self._fleet.warm(prepared.meaning)
@@ -157,8 +158,9 @@ class Publisher:
             return self.meaning
         return await self._understand(await asyncio.to_thread(lambda: self._shelf.store().get(number)))
 
-    async def _prepare(self, live: Meaning, change: Change) -> Prepared:
-        return await asyncio.to_thread(prepare, live, change, today=self.today(), contents=self._contents)
+    async def _prepare(self, live: Meaning, change: Change, author: str = "") -> Prepared:
+        known = partial(prepare, today=self.today(), contents=self._contents, author=author, now_s=self._clock())
+        return await asyncio.to_thread(known, live, change)
 
     async def _resolved(self, change: Change, live: Meaning) -> Change:
         """Undo as the documents it stands for."""

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from strategies.core.state import Phase, RolloutState
+from strategies.core.state import WAITING, RolloutState
 
 
 def carried(state: RolloutState, before_ppm: tuple[int, ...], after_ppm: tuple[int, ...]) -> RolloutState | None:
@@ -10,7 +10,7 @@ def carried(state: RolloutState, before_ppm: tuple[int, ...], after_ppm: tuple[i
 
     Where no share of the ramp is live (promoted, rolled back, expired), the phase stays and the step is the nearest.
     """
-    if state.phase in (Phase.BAKING, Phase.HELD):
+    if state.phase in WAITING:
         share = before_ppm[state.step]
         return replace(state, step=after_ppm.index(share)) if share in after_ppm else None
     return replace(state, step=min(state.step, len(after_ppm) - 1))

@@ -9,12 +9,13 @@ import pytest
 
 from gateway.admin.api import described_app
 from tests.gateway.admin.conftest import DAY_S
-from tests.gateway.conftest import documents
+from tests.gateway.conftest import documents, ramp
 
 DOCUMENT = described_app(None, None, version("turnout")).openapi()  # type: ignore[arg-type]  # nothing is asked
 OPERATIONS = [(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item]
-CHANGES = [each for each in OPERATIONS if each[0] == "POST"]
-MOVES = ["advance", "promote", "rollback", "hold", "resume", "restart"]
+APPROVE = ("POST", "/v1/routes/{route}/approve")
+CHANGES = [each for each in OPERATIONS if each[0] == "POST" and each != APPROVE]  # what who operates may do
+MOVES = ["advance", "promote", "approve", "rollback", "hold", "resume", "restart"]
 
 
 def filled(path: str) -> str:
@@ -59,11 +60,12 @@ async def test_nobody_without_a_valid_token_gets_anything(site, method, path, wh
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 async def test_a_role_that_is_not_enough_gets_nothing(site, method, path, role):
     """Whoever looks cannot change anything, and whoever asks for inference cannot look."""
-    may = {"infer": (), "observe": ("GET",), "operate": ("GET", "POST"), "approve": ("GET",)}[role]
+    looks = [each for each in OPERATIONS if each[0] == "GET"]
+    may = {"infer": [], "observe": looks, "operate": looks + CHANGES, "approve": [*looks, APPROVE]}[role]
     async with site.client(site.token(role)) as client:
         answered = await ask(client, method, path)
 
-    if method in may:
+    if (method, path) in may:
         assert answered.status_code not in {401, 403}
     else:
         assert (403, f"the token has {role}") == (answered.status_code, answered.json()["error"].split(", ")[1])
@@ -136,6 +138,22 @@ async def test_a_rollout_is_moved_by_every_verb(operator):
     assert [100_000, 100_000, 100_000, 1_000_000, 0, 20_000] == shares
     reasons = [each["reason"] for each in (await operator.get("/v1/revisions")).json()["revisions"]]
     assert "restart digits: to see" == reasons[0]
+
+
+async def test_only_somebody_else_with_a_role_of_its_own_may_approve(site, operator):
+    """Who operates a rollout cannot wave it through, and who approves it cannot do anything else."""
+    cautious = documents(strategy=ramp("2%", "50%") | {"approve_above": "2%"})
+    assert 200 == (await operator.post("/v1/apply", json={"documents": cautious, "restart": ["digits"]})).status_code
+    path = "/v1/routes/digits/approve"
+    refused = await operator.post(path, json={})
+    assert (403, "this takes the role approve, the token has operate") == (refused.status_code, refused.json()["error"])
+    async with site.client(site.token("approve", "ann")) as same_name:
+        assert "ann began this rollout" in (await same_name.post(path, json={})).json()["error"]
+    async with site.client(site.token("approve", "bob")) as second:
+        assert 403 == (await second.post("/v1/routes/digits/advance", json={})).status_code
+        assert 200 == (await second.post(path, json={"reason": "seen"})).status_code
+        assert "bob" == (await second.get("/v1/routes/digits")).json()["rollout"]["approver"]
+    assert 200 == (await operator.post("/v1/routes/digits/advance", json={})).status_code
 
 
 async def test_a_move_says_exactly_who_moves(operator):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.config.contents import Contents
 from gateway.config.problems import ConfigRefused
-from gateway.publishing.change import Apply, ChangeRefused, Expire, Freeze, Operate
+from gateway.publishing.change import Apply, ChangeRefused, Conduct, Expire, Freeze, Operate
 from gateway.publishing.kept import read, write
 from gateway.publishing.prepare import meaning_of, nothing_yet, prepare
 from gateway.state.revision import Cause, Revision
@@ -194,3 +194,74 @@ def test_an_expired_experiment_goes_back_to_the_baseline(root, after):
     gone = prepare(live, Expire(), today=date(2026, 11, 27), contents=Contents()).meaning
     assert {"old": 1_000_000} == shares(gone)
     assert "expired on 2026-11-27" in meaning_of(stored(gone), root).routes["digits"].notice
+
+
+def test_a_candidate_that_comes_back_by_another_way_is_still_taken_back(root, after):
+    """Neither an undo nor another candidate in between revives it; only a restart does."""
+    new = (root / "new.onnx").read_text()
+    live = after(APPLY, Operate("digits", Verb.ROLLBACK, "errors"))
+    (root / "new.onnx").write_text("mended, and longer")
+    live = prepare(live, APPLY, today=TODAY, contents=Contents()).meaning
+    assert Phase.BAKING is live.kept["digits"].rollout.phase
+
+    (root / "new.onnx").write_text(new)
+    live = prepare(live, APPLY, today=TODAY, contents=Contents()).meaning
+    assert (Phase.ROLLED_BACK, "errors") == (live.kept["digits"].rollout.phase, live.kept["digits"].rollout.reason)
+    assert {"new": 0, "old": 1_000_000} == shares(live)
+
+    live = prepare(live, Operate("digits", Verb.RESTART), today=TODAY, contents=Contents()).meaning
+    live = prepare(live, Operate("digits", Verb.HOLD), today=TODAY, contents=Contents()).meaning
+    assert (Phase.HELD, {}) == (live.kept["digits"].rollout.phase, live.for_all.latched)
+
+
+def test_a_route_that_was_gone_for_a_while_has_forgotten_nothing(root, after):
+    other = documents()["routes/digits.yaml"].replace("route: digits", "route: other")
+    live = after(APPLY, Operate("digits", Verb.ROLLBACK, "errors"), Apply({"routes/other.yaml": other}), APPLY)
+
+    assert (Phase.ROLLED_BACK, "errors") == (live.kept["digits"].rollout.phase, live.kept["digits"].rollout.reason)
+
+
+def test_what_the_gateway_asks_for_by_itself_is_where_the_rollout_stands(after):
+    state = RolloutState(1, Phase.HELD, "unsure", baked_s=600.0, slow_s=(0.01, 0.02, 0.05))
+    live = after(APPLY, Conduct("digits", state))
+
+    assert (state, 1) == (live.kept["digits"].rollout, live.kept["digits"].began)
+    assert {"new": 100_000, "old": 900_000} == shares(live)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_while_everything_is_frozen_a_candidate_is_still_taken_back(after, phase):
+    """And held; nothing climbs, and nothing asks to."""
+    asked = Conduct("digits", RolloutState(0, phase))
+    if phase in (Phase.ROLLED_BACK, Phase.HELD):
+        assert phase is after(APPLY, Freeze("Christmas"), asked).kept["digits"].rollout.phase
+    else:
+        with pytest.raises(ChangeRefused, match="everything is frozen: Christmas"):
+            after(APPLY, Freeze("Christmas"), asked)
+
+
+def test_a_rollout_knows_who_began_it(root, after):
+    """Who that is may not approve it."""
+    known = {"today": TODAY, "contents": Contents()}
+    cautious = Apply(documents(strategy=ramp("2%", "50%") | {"approve_above": "2%"}))
+    live = prepare(nothing_yet(root), cautious, **known, author="ann").meaning
+    with pytest.raises(ChangeRefused, match="ann began this rollout; somebody other than ann has to approve it"):
+        prepare(live, Operate("digits", Verb.APPROVE), **known, author="ann")
+    with pytest.raises(ChangeRefused, match="50% is above 2%, which takes an approval; somebody other than ann"):
+        prepare(live, Operate("digits", Verb.ADVANCE), **known, author="ann")
+
+    live = prepare(live, Operate("digits", Verb.APPROVE), **known, author="bob").meaning
+    assert ("ann", "bob", 0) == tuple(
+        getattr(live.kept["digits"].rollout, each) for each in ("author", "approver", "step")
+    )
+    live = prepare(live, Operate("digits", Verb.ADVANCE), **known, author="ann").meaning
+    assert {"new": 500_000, "old": 500_000} == shares(live)
+    live = prepare(live, Operate("digits", Verb.RESTART), **known, author="bob").meaning
+    assert ("bob", "") == (live.kept["digits"].rollout.author, live.kept["digits"].rollout.approver)
+
+
+def test_nobody_begins_beyond_what_takes_an_approval(after):
+    """A gateway that is started at a step of a ramp is no way around it."""
+    cautious = documents(strategy=ramp("2%", "50%") | {"approve_above": "2%"})
+    with pytest.raises(ChangeRefused, match="step 2 has 50%, which takes an approval; begin lower and approve"):
+        after(Apply(cautious, steps={"digits": 2}))

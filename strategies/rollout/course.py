@@ -1,0 +1,85 @@
+"""A rollout under way: what is known of it and where that has led, epoch by epoch. Pure; the clock is the epochs'.
+
+    enter(rule, state)                       nothing is read yet
+    after_epoch(course, epoch, rule, ramp)   one closed epoch more
+    after_silence(course, now_s, ramp)       nothing new was closed
+    published(course, state)                 what is live now, whoever moved it
+
+The live loop, a restart, a second loop and a simulation walk the same epochs and come to the same moves.
+"""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from strategies.core.state import WAITING, RolloutState
+from strategies.evidence.epochs import EPOCH_S, ArmCounts, Epoch
+from strategies.evidence.rule import Evidence, Judgement, Rule, Verdict, fold, judge, start
+from strategies.rollout.machine import Event, Verb, move
+from strategies.rollout.ramp import Ramp
+
+NOBODY = ArmCounts()
+
+
+class Course(Struct, frozen=True):
+    """`state` is where the epochs up to `epoch` have led; `live` is what was last published, from which it departs."""
+
+    state: RolloutState
+    live: RolloutState
+    evidence: Evidence
+    judgement: Judgement
+    epoch: int = 0
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether there is something to publish."""
+        return (self.state.phase, self.state.step) != (self.live.phase, self.live.step)
+
+
+def enter(rule: Rule, state: RolloutState) -> Course:
+    """The beginning. How long the step has had requests is counted anew from the epochs."""
+    evidence = start(rule)
+    return Course(replace(state, baked_s=0.0), state, evidence, judge(rule, evidence))
+
+
+def after_epoch(course: Course, epoch: Epoch, rule: Rule, ramp: Ramp) -> Course:
+    """Fold, judge, move. What was closed before the last move is read for what it says, and moves nothing."""
+    evidence = fold(rule, course.evidence, epoch)
+    judgement = judge(rule, evidence)
+    state, end_s = course.state, float((epoch.number + 1) * EPOCH_S)
+    served_s = _served_s(course, epoch, rule)
+    if state.phase in WAITING and end_s > state.last_tick_s:
+        verdict = _on_step(judgement.verdict, evidence, state)
+        state = move(state, Event(Verb.TICK, "", "", end_s, verdict, served_s), ramp)
+    else:
+        state = replace(state, baked_s=state.baked_s + served_s)
+    return replace(course, state=state, evidence=evidence, judgement=judgement, epoch=max(course.epoch, epoch.number))
+
+
+def after_silence(course: Course, now_s: float, ramp: Ramp) -> Course:
+    """Time goes by and nothing new is known: patience runs out, and an approval takes effect."""
+    if course.state.phase not in WAITING:
+        return course
+    verdict = _on_step(course.judgement.verdict, course.evidence, course.state)
+    return replace(course, state=move(course.state, Event(Verb.TICK, "", "", now_s, verdict), ramp))
+
+
+def published(course: Course, state: RolloutState) -> Course:
+    """The course from what is live now. A stay goes on while its step does."""
+    if state == course.live:
+        return course
+    is_same = state.step == course.live.step and state.step == course.state.step
+    return replace(course, live=state, state=replace(state, baked_s=course.state.baked_s) if is_same else state)
+
+
+def _on_step(verdict: Verdict, evidence: Evidence, state: RolloutState) -> Verdict:
+    """What the evidence says of the live step: that of another may condemn, but lets nobody climb from this one."""
+    if verdict in (Verdict.CLEAR, Verdict.PROVEN) and evidence.step != state.step:
+        return Verdict.UNSURE
+    return verdict
+
+
+def _served_s(course: Course, epoch: Epoch, rule: Rule) -> float:
+    """How long the live step had requests in this epoch, which may come in parts."""
+    is_served = epoch.arms.get(rule.candidate, NOBODY).requests_n > 0
+    is_first = epoch.number > course.epoch
+    return float(EPOCH_S) if is_served and is_first and epoch.step == course.state.step else 0.0

@@ -1,0 +1,115 @@
+"""A rollout walks over closed epochs, and whoever walks them again comes to the same place."""
+
+from msgspec.structs import replace
+
+from strategies.core.state import Phase, RolloutState
+from strategies.evidence.bounds import Bound, Rule
+from strategies.evidence.epochs import ERROR_RATE, ArmCounts, Epoch
+from strategies.rollout.course import Course, after_epoch, after_silence, enter, published
+from strategies.rollout.machine import Event, Verb, move
+from strategies.rollout.ramp import Ramp
+
+RULE = Rule(candidate="new", baseline="old", bounds=(Bound(metric=ERROR_RATE, rate=0.02),), n_min=50)
+RAMP = Ramp((100_000, 500_000), (30.0, 30.0), patience_s=600)
+
+
+def epoch(number: int, *, step: int = 0, errors_n: int = 0, requests_n: int = 100) -> Epoch:
+    share = RAMP.shares_ppm[step]
+    old_n = round(requests_n * (1_000_000 - share) / share)
+    return Epoch(
+        number=number,
+        step=step,
+        shares_ppm={"new": share, "old": 1_000_000 - share},
+        arms={
+            "new": ArmCounts(requests_n, requests_n, requests_n, events={ERROR_RATE: errors_n}),
+            "old": ArmCounts(old_n, old_n, old_n, events={}),
+        },
+    )
+
+
+def walked(course: Course, epochs: list[Epoch]) -> Course:
+    """As the loop does: what moved is live before the next epoch is read."""
+    for each in epochs:
+        course = after_epoch(course, each, RULE, RAMP)
+        course = published(course, course.state)
+    return course
+
+
+def test_a_sound_candidate_climbs_to_the_end() -> None:
+    """Three epochs at the first step and three at the next, then proof."""
+    course = walked(enter(RULE, RolloutState()), [epoch(number) for number in range(1, 4)])
+    assert (1, Phase.BAKING) == (course.state.step, course.state.phase)
+
+    course = walked(course, [epoch(number, step=1) for number in range(4, 7)])
+    assert Phase.PROMOTED is course.state.phase
+
+
+def test_a_failing_candidate_is_taken_back_by_the_third_epoch_that_tells() -> None:
+    """A burst may touch two."""
+    course = walked(enter(RULE, RolloutState()), [epoch(number, errors_n=60) for number in (1, 2)])
+    assert (Phase.BAKING, 0) == (course.state.phase, course.state.step)
+
+    course = walked(course, [epoch(3, errors_n=60)])
+    assert Phase.ROLLED_BACK is course.state.phase
+    assert ERROR_RATE == course.judgement.guardrail
+
+
+def test_a_restart_in_the_middle_finds_the_same_evidence_and_the_same_step() -> None:
+    """The E values are those of the closed epochs, and the stay has lasted as long."""
+    epochs = [epoch(number, errors_n=number % 2) for number in range(1, 4)] + [epoch(4, step=1)]
+    lived = walked(enter(RULE, RolloutState()), epochs)
+    again = walked(enter(RULE, lived.live), epochs)
+
+    assert (lived.evidence, lived.judgement) == (again.evidence, again.judgement)
+    assert (lived.state.step, lived.state.phase, lived.state.baked_s) == (
+        again.state.step,
+        again.state.phase,
+        again.state.baked_s,
+    )
+
+
+def test_the_evidence_of_another_step_lets_nobody_climb_from_this_one() -> None:
+    """Right after a step everything still looks well, but of the new share nothing is known."""
+    ramp = replace(RAMP, bakes_s=())
+    course = after_epoch(enter(RULE, RolloutState()), epoch(1), RULE, ramp)
+    course = published(course, course.state)
+    assert 1 == course.state.step
+
+    assert 1 == after_silence(course, 1000.0, ramp).state.step
+    assert Phase.BAKING is after_silence(course, 1000.0, ramp).state.phase
+
+
+def test_an_epoch_of_an_earlier_step_still_condemns() -> None:
+    """Somebody moved it by hand; what comes in late about the step before says harm."""
+    course = walked(enter(RULE, RolloutState()), [epoch(1, errors_n=90), epoch(2, errors_n=90)])
+    course = published(course, move(course.state, Event(Verb.ADVANCE, now_s=35.0), RAMP))
+    course = walked(course, [epoch(3, step=0, errors_n=90)])
+
+    assert Phase.ROLLED_BACK is course.state.phase
+
+
+def test_an_epoch_in_two_parts_is_ten_seconds() -> None:
+    course = enter(RULE, RolloutState())
+    for part in (epoch(1, requests_n=10), epoch(1, requests_n=10)):
+        course = after_epoch(course, part, RULE, RAMP)
+
+    assert 10.0 == course.state.baked_s
+
+
+def test_a_stay_goes_on_through_a_hold() -> None:
+    """The share was the same all the time, and so were the requests."""
+    course = walked(enter(RULE, RolloutState()), [epoch(1)])
+    course = published(course, move(course.live, Event(Verb.HOLD, now_s=25.0), RAMP))
+    course = walked(course, [epoch(2), epoch(3)])
+    assert (Phase.HELD, 30.0) == (course.state.phase, course.state.baked_s)
+
+    course = published(course, move(course.live, Event(Verb.RESUME, now_s=41.0), RAMP))
+    assert 1 == after_silence(course, 42.0, RAMP).state.step
+
+
+def test_silence_ends_patience_and_nothing_else() -> None:
+    course = enter(RULE, RolloutState(last_tick_s=1000.0))
+    for second in range(1, 601):
+        course = after_silence(course, 1000.0 + second, RAMP)
+
+    assert (Phase.HELD, 0) == (course.state.phase, course.state.step)
