@@ -36,7 +36,7 @@ from runners.ray.settings import Dial, Listen
 
 AT_ONCE = (1, 16, 64)
 LARGE_ROWS = 2300  # of 4 KiB: 9.4 MB in, and as much out
-LARGE_GRAPH = '<ir_version: 9, opset_import: ["": 17]> m (float[N,1024] x) => (float[N,1024] probs) { probs = Identity(x) }'
+LARGE_GRAPH = '<ir_version: 9, opset_import: ["": 17]> m (float[N,1024] x) => (float[N,1024] y) { y = Identity(x) }'
 DEADLINE_S = 30.0
 Ask = Callable[[], Awaitable[object]]
 
@@ -76,8 +76,8 @@ async def replica(folder: Path, model: Path) -> AsyncIterator[dict[str, HopEndpo
     """A replica process of this model, and an endpoint over each of its two sockets."""
     secret = folder / "secret"
     secret.write_bytes(b"of sixteen bytes or more")
-    command = [sys.executable, __file__, "--replica", str(model), str(secret), str(folder / f"{model.parent.name}.sock")]
-    process = await asyncio.create_subprocess_exec(*command, stdin=-1, stdout=-1)
+    words = [__file__, "--replica", str(model), str(secret), str(folder / f"{model.parent.name}.sock")]
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdin=-1, stdout=-1)
     address = msgspec.json.decode(await process.stdout.readline(), type=Address)
     ways = {"unix": Address(unix=address.unix), "tcp": Address(host=address.host, port=address.port)}
     endpoints = {}
