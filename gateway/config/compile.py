@@ -69,6 +69,7 @@ def compile_route(
         is_pinnable=document.pin,
         is_critical=document.critical,
         shadow_terms={shadow.candidate: _terms(shadow) for shadow in document.shadow},
+        coin_salt=effective_salt(document.salt or document.route, document.epoch),
         notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
     )
 
