@@ -87,7 +87,7 @@ def attribute(
         names["not_interleaved"] = not_interleaved
     elif plan.merge is not None:
         names["interleaved"] = plan.label
-    lines = [(f"x-turnout-{name}", quote(str(value), safe=VISIBLE)) for name, value in names.items()]
+    lines = [(f"x-turnout-{name.replace('_', '-')}", quote(str(value), safe=VISIBLE)) for name, value in names.items()]
     parameters = {f"turnout_{name}": value for name, value in names.items()}
     opening = json.encode({"model_name": route.name, "model_version": version, "parameters": parameters})
     return Attribution(
