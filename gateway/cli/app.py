@@ -16,6 +16,7 @@ from gateway.cli import (
     models,
     operate,
     override,
+    plan,
     review,
     schema,
     serve,
@@ -44,6 +45,7 @@ app.command("describe")(look.describe)
 app.command("history")(look.history)
 app.command("get")(look.get)
 app.command("disagreements")(disagreements.disagreements)
+app.command("plan")(plan.plan)
 app.command("assign")(assign.assign)
 app.command("override")(override.override)
 app.command("bench")(bench.bench)

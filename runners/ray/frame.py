@@ -10,9 +10,9 @@ aligned tensors stays aligned in a body that is.
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
-from msgspec import Struct
 
 VERSION = 1
 GREETING_BYTES = 4096  # the longest frame of one who has not shown a secret yet
@@ -41,14 +41,14 @@ class Type(IntEnum):
     CANCEL = 10  # nobody waits for this id any more
 
 
-_FIRST, _LAST = int(min(Type)), int(max(Type))
+TYPES = frozenset(Type)
 
 
 class FrameError(Exception):
     """The bytes are no frames of this protocol; nothing that follows them can be trusted."""
 
 
-class Frame(Struct, gc=False):
+class Frame(NamedTuple):
     """One frame. `body` begins with the head, and belongs to the frame alone."""
 
     type: int
@@ -57,7 +57,7 @@ class Frame(Struct, gc=False):
     id: int
     a: int
     b: int
-    body: bytearray | memoryview
+    body: bytes | memoryview
 
     @property
     def payload(self) -> memoryview:
@@ -98,32 +98,31 @@ class FrameReader:
         if self._large_end < len(self._large):
             return iter(())
         body, self._large = self._large, None
-        kind, flags, tensors_n, id_, a, b = _FIELDS.unpack_from(body)
-        return iter((Frame(kind, flags, tensors_n, id_, a, b, body),))
+        return iter((Frame._make((*_FIELDS.unpack_from(body), body)),))
 
     @property
     def is_within_frame(self) -> bool:
         return self._large is not None or self._end > 0
 
     def _cut(self) -> Iterator[Frame]:
-        at, end, shared = 0, self._end, self._shared
+        at, end, view = 0, self._end, self._view
         while end - at >= HEAD.size:
-            length, kind, flags, tensors_n, id_, a, b = HEAD.unpack_from(shared, at)
+            length, kind, flags, tensors_n, id_, a, b = HEAD.unpack_from(self._shared, at)
             if not HEAD_BYTES <= length <= self.limit:
                 raise FrameError(f"a frame of {length} bytes, {HEAD_BYTES} to {self.limit} are taken")
-            if not _FIRST <= kind <= _LAST:
+            if kind not in TYPES:
                 raise FrameError(f"a frame of type {kind}, which this version does not have")
             start = at + LENGTH_BYTES
             if end - start < length:
                 if length > SHARED_BYTES:
-                    self._begin_large(length, self._view[start:end])
+                    self._begin_large(length, view[start:end])
                     at = end
                 break
             at = start + length
-            yield Frame(kind, flags, tensors_n, id_, a, b, shared[start:at])
+            yield Frame(kind, flags, tensors_n, id_, a, b, bytes(view[start:at]))
         self._end = end - at
         if at and self._end:
-            shared[: self._end] = shared[at:end]
+            self._shared[: self._end] = self._shared[at:end]
 
     def _begin_large(self, length: int, beginning: memoryview) -> None:
         # numpy's memory is aligned, and not written to before it is used

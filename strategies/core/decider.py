@@ -68,10 +68,7 @@ class Decider(Struct, frozen=True):
         plan = self.plan_for(facts)
         if self.shadows is None:
             return Decision(plan)
-        drawn = self.shadows.draw(facts.event_id, plan.serve[0])
-        if plan.merge is not None:
-            drawn = tuple([arm for arm in drawn if arm not in plan.serve])
-        return Decision(plan, drawn)
+        return Decision(plan, self.shadows.draw(facts.event_id, plan.serve[0]))
 
     def plan_for(self, facts: RequestFacts) -> Plan:
         if facts.override:

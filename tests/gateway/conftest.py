@@ -128,7 +128,6 @@ def bind(endpoints):
             is_critical=True,
             meter=SilentMeter(),
             shadow_terms=route.shadow_terms,
-            coin_salt=route.coin_salt,
         )
 
     return bound
