@@ -1,19 +1,21 @@
 """The recorder: says once what a request came to, when the last byte has gone or the caller has."""
 
 import logging
+from collections.abc import Iterator
 from hashlib import sha256
 from time import monotonic
 
 from gateway.arrival import Arrival, Reply, request_id_of
 from gateway.comparing.likeness import Likeness
-from gateway.execution.outcome import Observation, Outcome, Routed
+from gateway.execution.outcome import Impression, Observation, Outcome, Routed
 from gateway.execution.shadows import ShadowResult
-from observability.event import Call, FeedbackEvent, LifeEvent, RequestEvent, ShadowEvent
+from observability.event import Call, FeedbackEvent, Interleaving, LifeEvent, RequestEvent, ShadowEvent, ShownRow
 from observability.metrics import Metrics
 from observability.sinks.log import EventLog
 from observability.tracing import Tracing
 from runners.core.tensor import rows_of
 from strategies.core.assignment import unit_bytes
+from strategies.core.merge import Mode
 
 UNCOMPARED = Likeness(agreement=-1.0)
 TEXT_LIMIT = 256  # characters of what a caller wrote, so that a full queue of events has a bound in bytes
@@ -107,7 +109,25 @@ def _request_event(arrival: Arrival, routed: Routed | None, outcome: Outcome | N
         duration_ms=(monotonic() - arrival.started_at) * 1e3,
         deadline_ms=(routed.deadline_at - arrival.started_at) * 1e3,
         caller=arrival.caller,
+        interleaving=_interleaving(routed, outcome) if outcome and outcome.impressions else None,
+        not_interleaved=outcome.not_interleaved if outcome else "",
     )
+
+
+def _interleaving(routed: Routed, outcome: Outcome) -> Interleaving | None:
+    merge, shown = routed.decision.plan.merge, outcome.impressions
+    if merge is None:
+        return None
+    rows = [ShownRow(each.row, each.lists, each.items, tuple(_teams(each))) for each in shown]
+    method = str(merge.method if merge.mode is Mode.MERGE else merge.mode)
+    return Interleaving(method, routed.route.coin_salt, shown[0].rankers, tuple(rows))
+
+
+def _teams(shown: Impression) -> Iterator[str]:
+    """Whose each place is, in words."""
+    for shares in shown.shares:
+        parts = [(name, share) for name, share in zip(shown.rankers, shares, strict=False) if share]
+        yield parts[0][0] if len(parts) == 1 else " ".join([f"{name}={share}" for name, share in parts])
 
 
 def _refused_event(arrival: Arrival, reply: Reply) -> RequestEvent:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.arrival import Arrival, context_of
 from gateway.deadline import deadline_of
 from gateway.execution.executor import execute
+from gateway.execution.merging import execute_merged
 from gateway.execution.outcome import Outcome, Routed
 from gateway.execution.shadows import ShadowPool
 from gateway.routing.router import Router
@@ -43,9 +44,10 @@ class Service:
         """Do it. Shadows begin in an idle moment after the answer, so that they can neither delay nor alter it."""
         self._idle.begin()
         try:
-            outcome = await execute(routed)
+            merge = routed.decision.plan.merge
+            outcome = await (execute(routed) if merge is None else execute_merged(routed, merge))
         finally:
             self._idle.end()
         if routed.decision.shadows and not outcome.blames_caller:
-            self._shadows.offer(routed, outcome, arrival)
+            self._shadows.offer(routed, outcome.unmerged, arrival)
         return outcome

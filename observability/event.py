@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Call(Struct, frozen=True, gc=False):
-    """One call to a model. `role` is serve, fallback or shadow, `status` ok or failed, `cause` its code."""
+    """One call to a model. `role` is serve, fallback, partner or shadow, `status` ok or failed, `cause` its code."""
 
     arm: str
     version: str
@@ -21,6 +21,28 @@ class Call(Struct, frozen=True, gc=False):
     duration_ms: float
     batch_rows: int = 0  # rows of the run that answered, those of other callers included; 0 where none is shared
     queued_ms: float = 0.0  # of the duration, what passed before that run began
+
+
+class ShownRow(Struct, frozen=True, gc=False):
+    """One merged list of an answer, and all that it was made of.
+
+    `lists` are what the rankers ranked, `items` what was shown, `teams` whose each place is: an arm, "" for nobody, or
+    every arm's part, as in "old=8/9 new=1/9".
+    """
+
+    row: int
+    lists: tuple[tuple[str, ...], ...]
+    items: tuple[str, ...]
+    teams: tuple[str, ...]
+
+
+class Interleaving(Struct, frozen=True, gc=False):
+    """How answers were merged. Coins are bits of SHA-256(salt 0x1F event id 0x1F row)."""
+
+    method: str  # team_draft, probabilistic, both
+    salt: str
+    rankers: tuple[str, ...]
+    rows: tuple[ShownRow, ...]
 
 
 class RequestEvent(Struct, frozen=True, gc=False, tag_field="event", tag="request"):
@@ -56,6 +78,8 @@ class RequestEvent(Struct, frozen=True, gc=False, tag_field="event", tag="reques
     duration_ms: float = 0.0
     deadline_ms: float = 0.0  # the budget the request came with or was given
     caller: str = ""  # peer address
+    interleaving: Interleaving | None = None
+    not_interleaved: str = ""  # why answers that should be were not
 
 
 class ShadowEvent(Struct, frozen=True, gc=False, tag_field="event", tag="shadow"):

@@ -82,6 +82,7 @@ def assignment_of(
     return {
         "unit": unit,
         "arm": plan.serve[0].name,
+        "partners": [arm.name for arm in plan.serve[1:]],
         "share_ppm": plan.share_ppm,
         "reason": plan.reason,
         "salt": route.salt,
@@ -90,7 +91,7 @@ def assignment_of(
         "point": point,
         "holdout": _holdout(route, facts),
         "layer": _layer(route, facts),
-        "shadows": [name for name, ppm in route.shadows.items() if ppm and name != plan.serve[0].name],
+        "shadows": [name for name, ppm in route.shadows.items() if ppm and all(name != arm.name for arm in plan.serve)],
         "revision": revision,
     }
 

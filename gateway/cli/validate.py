@@ -37,7 +37,8 @@ def describe(route: CompiledRoute) -> list[str]:
     return [
         f"{traffic.route}: {traffic.strategy}",
         *((f"  notice    {route.notice}",) if route.notice else ()),
-        f"  answers   {traffic.answers} arm for every request",
+        "  answers   1 arm for every request",
+        *(f"  together  {label} for {_part(traffic, label)}: {traffic.merges}" for label in traffic.together),
         *_enrolment(traffic),
         f"  units     {_shares(traffic.shares_ppm)}; {percent(sum(traffic.shares_ppm.values()))} in all",
         f"  fallback  {' → '.join(traffic.fallback)}; {_held(route)}",
@@ -46,6 +47,10 @@ def describe(route: CompiledRoute) -> list[str]:
         *(f"  unequal   {name}: {'; '.join(words)}" for name, words in traffic.unlike.items()),
         *(f"  unreached {name} gets no request" for name in traffic.unreached),
     ]
+
+
+def _part(traffic: Traffic, label: str) -> str:
+    return f"{percent(traffic.shares_ppm[label])} of units"
 
 
 def _print(config: Path, configuration: Configuration, routes: tuple[CompiledRoute, ...]) -> None:
@@ -80,6 +85,7 @@ def _plain(route: CompiledRoute) -> dict[str, object]:
         "answers": traffic.answers,
         **traffic.enrolment(),
         "shares_ppm": dict(traffic.shares_ppm),
+        "merges": traffic.merges,
         "shadow_ppm": dict(traffic.shadow_ppm),
         "calls_ppm": traffic.calls_ppm,
         "fallback": list(traffic.fallback),

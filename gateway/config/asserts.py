@@ -44,7 +44,7 @@ def _contradiction(sentence: str, document: RouteDoc, traffic: Traffic) -> str:
     """What holds instead of the sentence, "" where it holds; raises ValueError for what is no sentence."""
     if match := _SHARE.fullmatch(sentence):
         arm, sign, bound = match.groups()
-        share = traffic.shares_ppm.get(_known(arm, document), 0)
+        share = traffic.share_of(_known(arm, document))
         return "" if _COMPARE[sign](share, share_ppm(bound)) else f"it has {percent(share)}"
     if match := _CALLS.fullmatch(sentence):
         sign, times = match.groups()

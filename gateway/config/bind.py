@@ -129,6 +129,7 @@ class Binder:
             is_critical=route.is_critical,
             meter=meter,
             shadow_terms=route.shadow_terms,
+            coin_salt=route.coin_salt,
             asks_others=any(compiled.model.server for compiled in route.arms),
         )
 

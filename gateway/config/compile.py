@@ -54,13 +54,7 @@ def compile_route(
         plans=plans,
         fallback=tuple(arm.name for arm in arms.fallback),
         shadows=shadows,
-        decider=Decider(
-            allocation=reallocate(before, plans),
-            overrides={arm.name: uncounted(arm, Reason.OVERRIDE, arms) for arm in arms},
-            pins={arm.name: uncounted(arm, Reason.PINNED, arms) for arm in arms},
-            gates=gates_of(document, layers, arms),
-            shadows=_shadow_table(document, arms, shadows),
-        ),
+        decider=_decider(document, arms, layers, shadows, reallocate(before, plans)),
         attribute_names=tuple(document.attributes),
         unit_kind=document.unit.header or document.unit.parameter or "",
         unit=_source(document.unit),
@@ -69,7 +63,20 @@ def compile_route(
         is_pinnable=document.pin,
         is_critical=document.critical,
         shadow_terms={shadow.candidate: _terms(shadow) for shadow in document.shadow},
+        coin_salt=effective_salt(document.salt or document.route, document.epoch),
         notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
+    )
+
+
+def _decider(
+    document: RouteDoc, arms: Arms, layers: LayersDoc, shadows: Mapping[str, int], allocation: Allocation
+) -> Decider:
+    return Decider(
+        allocation=allocation,
+        overrides={arm.name: uncounted(arm, Reason.OVERRIDE, arms) for arm in arms},
+        pins={arm.name: uncounted(arm, Reason.PINNED, arms) for arm in arms},
+        gates=gates_of(document, layers, arms),
+        shadows=_shadow_table(document, arms, shadows),
     )
 
 

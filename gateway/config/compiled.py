@@ -61,6 +61,7 @@ class CompiledRoute(Struct, frozen=True):
     hash: HashName = HashName.SHA256
     fingerprint: str = ""
     shadow_terms: Mapping[str, ShadowTerms] = {}  # arm -> how its answers are compared, where that was written
+    coin_salt: str = ""  # what the coins of merged answers are hashed with
 
     @property
     def holdout(self) -> Draw | None:

@@ -11,6 +11,7 @@ from gateway.config.diff_enrolment import enrolment_words, layer_of
 from gateway.config.documents import RouteDoc
 from gateway.config.traffic import Traffic, traffic_of
 from strategies.core.assignment import POINTS, moves
+from strategies.core.merge import Merge
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent
 
@@ -161,7 +162,9 @@ def _restarted_by(before: Side, after: Side) -> tuple[str, ...]:
         words = [word for word in words if word == "strategy.kind" or _root(word) != "strategy"]
     if "layer" not in words and layer_of(before.compiled) != layer_of(after.compiled):
         words.append("the salt of its layer")
-    counted = {plan.serve[0].name for side in (before, after) for plan in side.compiled.plans}
+    if "strategy.kind" not in words and _merged(before.compiled) != _merged(after.compiled):
+        words.append("what is interleaved")
+    counted = {arm.name for side in (before, after) for plan in side.compiled.plans for arm in plan.serve}
     for name in sorted(counted):
         if (name in before.document.arms) != (name in after.document.arms):
             words.append(f"the arm {name}")
@@ -170,6 +173,10 @@ def _restarted_by(before: Side, after: Side) -> tuple[str, ...]:
         ):
             words.append(f"the model of {name}")
     return tuple(words)
+
+
+def _merged(route: CompiledRoute) -> list[tuple[str, Merge]]:
+    return [(plan.label, plan.merge) for plan in route.plans if plan.merge is not None]
 
 
 def _unit_words(moved: tuple[Move, ...], old: Traffic, new: Traffic, *, afresh: bool) -> Iterator[str]:
@@ -212,6 +219,9 @@ def _arm_of(word: str, before: RouteDoc, after: RouteDoc) -> bool:
 
 
 def _load_words(old: Traffic, new: Traffic) -> Iterator[str]:
+    partners = new.partner_load_ppm - old.partner_load_ppm
+    if partners:
+        yield f"partner load {'-' if partners < 0 else '+'}{percent(abs(partners))} of requests"
     if old.shadow_ppm == new.shadow_ppm:
         return
     change = new.shadow_load_ppm - old.shadow_load_ppm

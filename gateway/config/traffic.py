@@ -8,6 +8,7 @@ from msgspec import Struct
 from gateway.config.compiled import CompiledArm, CompiledRoute
 from strategies.core.arm import Role
 from strategies.core.assignment import POINTS
+from strategies.core.merge import Merge, Mode
 from strategies.core.plan import WHOLE_PPM
 
 
@@ -16,6 +17,8 @@ class Traffic(Struct, frozen=True):
 
     `held_out_ppm` is the share of all units that meets no experiment, `slots_ppm` the range of the route's `layer` that
     takes part, all of it where it is in none. Of an audience nobody knows how large it is; it is left out of account.
+    Units whose answer is made of several arms' have a share under all their names, as in "old+new"; `together` says
+    which those are, and `merges` how, in words.
     `unreached` are arms that get no request under any share of the strategy, shadow or fallback. `unlike` says what
     an arm of the test runs on that the baseline does not: latencies then compare engines, not models.
     """
@@ -31,6 +34,18 @@ class Traffic(Struct, frozen=True):
     held_out_ppm: int = 0
     layer: str = ""
     slots_ppm: tuple[int, int] = (0, WHOLE_PPM)
+    together: Mapping[str, tuple[str, ...]] = {}
+    merges: str = ""
+
+    def share_of(self, arm: str) -> int:
+        """The units that meet an arm, alone or with others, in ppm."""
+        return sum(ppm for name, ppm in self.shares_ppm.items() if arm in self.together.get(name, (name,)))
+
+    @property
+    def partner_load_ppm(self) -> int:
+        """Calls of partners for a million requests."""
+        calls_ppm = sum(self.shares_ppm[name] * (len(arms) - 1) for name, arms in self.together.items())
+        return round(calls_ppm * self.enrolled_ppm / WHOLE_PPM)
 
     @property
     def enrolled_ppm(self) -> int:
@@ -54,23 +69,26 @@ class Traffic(Struct, frozen=True):
     @property
     def calls_ppm(self) -> int:
         """Calls of models for a million requests that need no fallback."""
-        return self.answers * WHOLE_PPM + self.shadow_load_ppm
+        return WHOLE_PPM + self.partner_load_ppm + self.shadow_load_ppm
 
 
 def traffic_of(route: CompiledRoute) -> Traffic:
     """What the route's map, chain and shadows come to."""
-    widths: dict[str, int] = {plan.serve[0].name: 0 for plan in route.plans}
+    widths: dict[str, int] = {plan.label: 0 for plan in route.plans}
     for start, end, plan in route.decider.allocation.intervals():
-        widths[plan.serve[0].name] += end - start
+        widths[plan.label] += end - start
+    serving = {plan.label: tuple(arm.name for arm in plan.serve) for plan in route.plans}
     shares = {name: round(width * WHOLE_PPM / POINTS) for name, width in widths.items()}
     held_out_ppm = route.holdout.ppm if route.holdout else 0
     slots_ppm = route.slots.draw.range_ppm if route.slots else (0, WHOLE_PPM)
     enrolled_ppm = _enrolled_ppm(held_out_ppm, slots_ppm)
+    met = {name: sum(shares[label] for label, arms in serving.items() if name in arms) for name in route.shadows}
     shadows = {  # an arm is never the shadow of itself
-        name: round(ppm * (WHOLE_PPM - shares.get(name, 0) * enrolled_ppm / WHOLE_PPM) / WHOLE_PPM)
+        name: round(ppm * (WHOLE_PPM - met[name] * enrolled_ppm / WHOLE_PPM) / WHOLE_PPM)
         for name, ppm in route.shadows.items()
     }
-    reached = shares.keys() | {name for name, ppm in shadows.items() if ppm} | set(route.fallback)
+    reached = {name for arms in serving.values() for name in arms}
+    reached |= {name for name, ppm in shadows.items() if ppm} | set(route.fallback)
     return Traffic(
         route=route.name,
         strategy=route.strategy,
@@ -83,7 +101,16 @@ def traffic_of(route: CompiledRoute) -> Traffic:
         held_out_ppm=held_out_ppm,
         layer=route.slots.layer if route.slots else "",
         slots_ppm=slots_ppm,
+        together={label: arms for label, arms in serving.items() if len(arms) > 1},
+        merges=next((_merges(plan.merge) for plan in route.plans if plan.merge), ""),
     )
+
+
+def _merges(merge: Merge) -> str:
+    if merge.mode is Mode.BOTH:
+        return f"all answers side by side, {merge.slots} slots"
+    read = f"lists of {merge.ids}" if merge.ids else f"orders of {merge.items} by {merge.scores}"
+    return f"{read}, the first {merge.k} places by {merge.method.replace('_', ' ')}"
 
 
 def _enrolled_ppm(held_out_ppm: int, slots_ppm: tuple[int, int]) -> float:

@@ -26,7 +26,7 @@ async def execute(routed: Routed) -> Outcome:
         if place == 1:
             deadline_at = max(deadline_at, started_at + FALLBACK_LEAST_S)
         by = _attempt_deadline(started_at, deadline_at, is_last=place == len(chain) - 1)
-        answer = await _call(bound, routed.request, by)
+        answer = await call(bound, routed.request, by)
         observations.append(_observe(bound, place, answer, started_at))
         if not isinstance(answer, RunnerError):
             return Outcome(answer, bound, tuple(observations))
@@ -36,15 +36,8 @@ async def execute(routed: Routed) -> Outcome:
     return Outcome(error, None, tuple(observations))
 
 
-def _observe(bound: BoundArm, place: int, answer: InferenceResponse | RunnerError, started_at: float) -> Observation:
-    role = CallRole.FALLBACK if place else CallRole.SERVE
-    duration_s = monotonic() - started_at
-    if isinstance(answer, RunnerError):
-        return Observation(bound, role, answer.code, started_at, duration_s)
-    return Observation(bound, role, "", started_at, duration_s, answer.batch_rows, answer.queued_s)
-
-
-async def _call(bound: BoundArm, request: InferenceRequest, deadline_at: float) -> InferenceResponse | RunnerError:
+async def call(bound: BoundArm, request: InferenceRequest, deadline_at: float) -> InferenceResponse | RunnerError:
+    """One call to one arm. It raises nothing but cancellation."""
     try:
         return await bound.endpoint.infer(request, deadline_at=deadline_at)
     except RunnerError as error:
@@ -52,6 +45,14 @@ async def _call(bound: BoundArm, request: InferenceRequest, deadline_at: float) 
     except Exception as error:  # a runner that breaks its contract must not take the answer down with it
         LOG.exception("arm %s broke the runner contract", bound.arm.name)
         return ExecutionFailed(f"arm '{bound.arm.name}' failed: {type(error).__name__}")
+
+
+def _observe(bound: BoundArm, place: int, answer: InferenceResponse | RunnerError, started_at: float) -> Observation:
+    role = CallRole.FALLBACK if place else CallRole.SERVE
+    duration_s = monotonic() - started_at
+    if isinstance(answer, RunnerError):
+        return Observation(bound, role, answer.code, started_at, duration_s)
+    return Observation(bound, role, "", started_at, duration_s, answer.batch_rows, answer.queued_s)
 
 
 def _attempt_deadline(now: float, deadline_at: float, *, is_last: bool) -> float:

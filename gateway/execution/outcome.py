@@ -4,6 +4,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.routing.table import BoundArm, BoundRoute
 from runners.core.errors import RunnerError
@@ -16,6 +17,7 @@ class CallRole(StrEnum):
 
     SERVE = "serve"
     FALLBACK = "fallback"
+    PARTNER = "partner"
     SHADOW = "shadow"
 
 
@@ -49,17 +51,22 @@ class Impression(Struct, frozen=True, gc=False):
     """One merged list as it was shown, which is row `row` of the answer.
 
     `rankers` are the arms whose lists were merged, the baseline first; `shares` has for each place what part of a click
-    each of them gets, nothing where the place belongs to nobody.
+    each of them gets, nothing where the place belongs to nobody. `lists` is what each of them ranked, as far as it was
+    merged, and () where the answers stand side by side; their items are then the slots.
     """
 
     row: int
     items: tuple[str, ...]
     rankers: tuple[str, ...]
     shares: tuple[tuple[Fraction, ...], ...]
+    lists: tuple[tuple[str, ...], ...] = ()
 
 
 class Outcome(Struct, frozen=True):
     """What a request came to. `answered` is the arm whose answer it is, None when all failed.
+
+    Where answers should be merged, `impressions` are the lists that were, `not_interleaved` says why none were, and
+    `own` is what the arm that answered said by itself.
 
     The collector knows it, unlike its neighbours: an error that was raised leads by its traceback to frames that hold
     the outcome it stands in, and such a ring would otherwise stay in memory for ever.
@@ -69,6 +76,16 @@ class Outcome(Struct, frozen=True):
     answered: BoundArm | None
     observations: tuple[Observation, ...]
     impressions: tuple[Impression, ...] = ()
+    not_interleaved: str = ""
+    own: InferenceResponse | None = None
+
+    @property
+    def unmerged(self) -> "Outcome":
+        """The same as if nobody else had been asked: what another arm's answer may be compared to."""
+        if self.own is None:
+            return self
+        alone = tuple([seen for seen in self.observations if seen.role is not CallRole.PARTNER])
+        return replace(self, answer=self.own, observations=alone)
 
     @property
     def blames_caller(self) -> bool:
@@ -78,4 +95,7 @@ class Outcome(Struct, frozen=True):
     @property
     def fallback_cause(self) -> str:
         """Why somebody else had to answer: the first call's error, "" when nobody had to."""
-        return self.observations[0].cause if len(self.observations) > 1 else ""
+        observations = self.observations
+        if len(observations) > 1 and observations[1].role is CallRole.FALLBACK:
+            return observations[0].cause
+        return ""

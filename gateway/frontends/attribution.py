@@ -49,7 +49,7 @@ class Attributions:
     def __init__(self, keys: Keys | None = None) -> None:
         """`keys` seal what answers with merged lists carry for feedback."""
         self._keys = keys
-        self._known: dict[tuple[int, int, int, str], Attribution] = {}
+        self._known: dict[tuple[int, int, int, str, str], Attribution] = {}
         self._revision = 0
 
     def of(self, routed: Routed, outcome: Outcome) -> Attribution:
@@ -58,20 +58,22 @@ class Attributions:
         assert answered is not None
         observations = outcome.observations
         cause = observations[0].cause if len(observations) > 1 else ""
-        key = (id(route), id(plan), id(answered), cause)
+        key = (id(route), id(plan), id(answered), cause, outcome.not_interleaved)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= KNOWN_LIMIT or route.revision > self._revision:  # or closed models would stay here
                 self._known.clear()
                 self._revision = route.revision
-            known = self._known[key] = attribute(route, plan, answered, cause)
+            known = self._known[key] = attribute(route, plan, answered, cause, outcome.not_interleaved)
         if outcome.impressions and self._keys is not None:
             return with_token(known, _seal(self._keys, routed, outcome))
         return known
 
 
-def attribute(route: BoundRoute, plan: Plan, answered: BoundArm, fallback_cause: str) -> Attribution:
-    """Write down who answered. The fallback is named only when one was needed."""
+def attribute(
+    route: BoundRoute, plan: Plan, answered: BoundArm, fallback_cause: str, not_interleaved: str = ""
+) -> Attribution:
+    """Write down who answered. The fallback is named only when one was needed, partners only on a merged plan."""
     version = answered.version
     names: dict[str, str | int] = {
         "arm": answered.arm.name,
@@ -81,7 +83,11 @@ def attribute(route: BoundRoute, plan: Plan, answered: BoundArm, fallback_cause:
     }
     if fallback_cause:
         names["fallback"] = fallback_cause
-    lines = [(f"x-turnout-{name}", quote(str(value), safe=VISIBLE)) for name, value in names.items()]
+    if not_interleaved:
+        names["not_interleaved"] = not_interleaved
+    elif plan.merge is not None:
+        names["interleaved"] = plan.label
+    lines = [(f"x-turnout-{name.replace('_', '-')}", quote(str(value), safe=VISIBLE)) for name, value in names.items()]
     parameters = {f"turnout_{name}": value for name, value in names.items()}
     opening = json.encode({"model_name": route.name, "model_version": version, "parameters": parameters})
     return Attribution(

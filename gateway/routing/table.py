@@ -37,6 +37,7 @@ class BoundRoute(Struct, frozen=True):
     """A public model name and all that stands behind it. `arms` are in the order of their `arm.index`.
 
     `asks_others` says that an arm is on another server, which is to learn which request and trace it works for.
+    `coin_salt` is what the coins of merged answers are hashed with.
     """
 
     name: str
@@ -53,6 +54,7 @@ class BoundRoute(Struct, frozen=True):
     meter: RouteMeter
     asks_others: bool = False
     shadow_terms: Mapping[str, ShadowTerms] = {}  # arm -> what was written for it
+    coin_salt: str = ""
 
     @property
     def baseline(self) -> BoundArm:

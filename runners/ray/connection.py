@@ -15,6 +15,7 @@ from runners.ray.greeting import Refused, Secret, Welcome
 from runners.ray.tensors import Wire, error_frame
 
 UNWRITTEN_BYTES = 512 << 20  # answers that a gateway does not fetch; one who lets so many gather is cut
+_REQ = int(Type.REQ)
 
 
 class HopCounts:
@@ -127,7 +128,7 @@ class Connection(asyncio.BufferedProtocol):
         kind = received.type
         if not self.is_known:
             self._greet(received)
-        elif kind == Type.REQ:
+        elif kind == _REQ:
             self._begin(received)
         elif kind == Type.PING:
             self.write(frame(Type.PONG, id_=received.id))

@@ -10,9 +10,9 @@ aligned tensors stays aligned in a body that is.
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
 
 import numpy as np
+from msgspec import Struct
 
 VERSION = 1
 GREETING_BYTES = 4096  # the longest frame of one who has not shown a secret yet
@@ -41,14 +41,14 @@ class Type(IntEnum):
     CANCEL = 10  # nobody waits for this id any more
 
 
-TYPES = frozenset(Type)
+_FIRST, _LAST = int(min(Type)), int(max(Type))
 
 
 class FrameError(Exception):
     """The bytes are no frames of this protocol; nothing that follows them can be trusted."""
 
 
-class Frame(NamedTuple):
+class Frame(Struct, gc=False):
     """One frame. `body` begins with the head, and belongs to the frame alone."""
 
     type: int
@@ -57,7 +57,7 @@ class Frame(NamedTuple):
     id: int
     a: int
     b: int
-    body: bytes | memoryview
+    body: bytearray | memoryview
 
     @property
     def payload(self) -> memoryview:
@@ -98,31 +98,32 @@ class FrameReader:
         if self._large_end < len(self._large):
             return iter(())
         body, self._large = self._large, None
-        return iter((Frame._make((*_FIELDS.unpack_from(body), body)),))
+        kind, flags, tensors_n, id_, a, b = _FIELDS.unpack_from(body)
+        return iter((Frame(kind, flags, tensors_n, id_, a, b, body),))
 
     @property
     def is_within_frame(self) -> bool:
         return self._large is not None or self._end > 0
 
     def _cut(self) -> Iterator[Frame]:
-        at, end, view = 0, self._end, self._view
+        at, end, shared = 0, self._end, self._shared
         while end - at >= HEAD.size:
-            length, kind, flags, tensors_n, id_, a, b = HEAD.unpack_from(self._shared, at)
+            length, kind, flags, tensors_n, id_, a, b = HEAD.unpack_from(shared, at)
             if not HEAD_BYTES <= length <= self.limit:
                 raise FrameError(f"a frame of {length} bytes, {HEAD_BYTES} to {self.limit} are taken")
-            if kind not in TYPES:
+            if not _FIRST <= kind <= _LAST:
                 raise FrameError(f"a frame of type {kind}, which this version does not have")
             start = at + LENGTH_BYTES
             if end - start < length:
                 if length > SHARED_BYTES:
-                    self._begin_large(length, view[start:end])
+                    self._begin_large(length, self._view[start:end])
                     at = end
                 break
             at = start + length
-            yield Frame(kind, flags, tensors_n, id_, a, b, bytes(view[start:at]))
+            yield Frame(kind, flags, tensors_n, id_, a, b, shared[start:at])
         self._end = end - at
         if at and self._end:
-            self._shared[: self._end] = self._shared[at:end]
+            shared[: self._end] = shared[at:end]
 
     def _begin_large(self, length: int, beginning: memoryview) -> None:
         # numpy's memory is aligned, and not written to before it is used

@@ -16,6 +16,7 @@ from runners.ray.tensors import Wire, read_error
 WELCOME_BYTES = 1 << 20  # models may have thousands of inputs
 UNSENT_BYTES = 128 << 20  # of requests that a replica does not fetch; more are refused
 _U32 = 0xFFFF_FFFF
+_RES = int(Type.RES)
 
 
 class ReplicaLost(ExecutionFailed):
@@ -142,7 +143,7 @@ class Link(asyncio.BufferedProtocol):
 
     def _take(self, received: Frame) -> None:
         kind = received.type
-        if kind == Type.RES and self._wire is not None:
+        if kind == _RES and self._wire is not None:
             asked = self.pending.pop(received.id, None)
             if asked is not None and not asked.future.done():
                 response = self._wire.read_response(received)

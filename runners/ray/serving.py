@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from runners.core.runner import Description, Endpoint
+from runners.ray.bundle import answer_bundle
 from runners.ray.connection import HopCounts
 from runners.ray.members import Address
 from runners.ray.server import HopServer
@@ -57,6 +58,12 @@ class Hop:
         if silent_s > SILENT_S:
             return f"the hop has not turned for {silent_s:.1f} s"
         return "" if self._server.endpoint.ready() else "the model is not ready"
+
+    async def answer_bundle(self, bundle: bytes) -> bytes:
+        """The answers to a bundle that came another way than by the socket. May be awaited on any loop."""
+        server = self._server
+        answering = answer_bundle(server.endpoint, server.wire, bundle)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answering, self._loop))
 
     def drain(self, limit_s: float) -> bool:
         """Send callers away and wait until all have left; False if some stay after `limit_s`. Blocks."""

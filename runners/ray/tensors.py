@@ -10,7 +10,7 @@ request's parameters, id and headers stay in the gateway: a model does not see t
 import struct
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from math import prod
 
 import numpy as np
 
@@ -31,11 +31,14 @@ from runners.ray.frame import FRAME_BYTES, HEAD, HEAD_BYTES, LENGTH_BYTES, Frame
 WANTED = 1  # flag: not all outputs are asked for
 JOINED_BYTES = 64 << 10  # a tensor up to here is copied behind its head; a larger one is sent from where it lies
 TEXT_LENGTH = 1000  # of an error, in characters
+_REQ, _RES = int(Type.REQ), int(Type.RES)  # an enum's member is found, and packed, more slowly
 _META = struct.Struct("<HBBIQ")
 _COUNT = struct.Struct("<H")
 _U32 = 0xFFFF_FFFF
 _NAMES = tuple(DATATYPES)
 _CODES = {name: code for code, name in enumerate(_NAMES)}
+# Itemsize and elements by code; 0 for those whose elements are looked at one by one.
+_PLAIN = tuple([(0 if t.name in {"BOOL", "BYTES"} else t.itemsize, t.numpy) for t in DATATYPES.values()])
 _PADS = tuple(bytes(n) for n in range(16))
 _ERRORS: Mapping[str, type[RunnerError]] = {
     kind.code: kind for kind in (InvalidInput, NotReady, Overloaded, DeadlineExceeded, ExecutionFailed, InvalidOutput)
@@ -52,30 +55,29 @@ class Wire:
     def request(self, request: InferenceRequest, id_: int, left_ms: int) -> list[Buffer]:
         """The parts of a REQ, `left_ms` before its deadline."""
         wanted = self._wanted(request.outputs) if request.outputs else b""
-        fields = (Type.REQ, WANTED if wanted else 0, id_, min(left_ms, _U32), 0)
+        fields = (_REQ, WANTED if wanted else 0, id_, min(left_ms, _U32), 0)
         return _written(fields, wanted, request.inputs, self._inputs.codes)
 
     def read_request(self, received: Frame, model: str) -> InferenceRequest:
         """Raises FrameError for what is no REQ of this model, InvalidInput for tensors that are none."""
-        body = memoryview(received.body)
         at = HEAD_BYTES
         wanted: tuple[str, ...] = ()
         try:
             if received.flags & WANTED:
-                wanted, at = self._read_wanted(body)
-            return InferenceRequest(model, _read(body, at, received.tensors_n, self._inputs.specs), wanted)
+                wanted, at = self._read_wanted(received.body)
+            return InferenceRequest(model, _read(received, at, self._inputs.specs), wanted)
         except (struct.error, IndexError) as error:
             raise FrameError(f"a request that cannot be read: {error}") from None
 
     def response(self, response: InferenceResponse, id_: int) -> list[Buffer]:
         queued_us = min(int(response.queued_s * 1e6), _U32)
-        fields = (Type.RES, 0, id_, queued_us, min(response.batch_rows, _U32))
+        fields = (_RES, 0, id_, queued_us, min(response.batch_rows, _U32))
         return _written(fields, b"", response.outputs, self._outputs.codes)
 
     def read_response(self, received: Frame) -> InferenceResponse:
         """Raises FrameError for whatever is wrong with it."""
         try:
-            outputs = _read(memoryview(received.body), HEAD_BYTES, received.tensors_n, self._outputs.specs)
+            outputs = _read(received, HEAD_BYTES, self._outputs.specs)
         except (struct.error, IndexError, InvalidInput) as error:
             raise FrameError(f"an answer that cannot be read: {error}") from None
         return InferenceResponse(outputs, received.b, received.a * 1e-6)
@@ -85,7 +87,7 @@ class Wire:
         packed = struct.pack(f"<{len(names) + 1}H", len(names), *[codes[name] for name in names])
         return packed + _pad(len(packed))
 
-    def _read_wanted(self, body: memoryview) -> tuple[tuple[str, ...], int]:
+    def _read_wanted(self, body: Buffer) -> tuple[tuple[str, ...], int]:
         (count,) = _COUNT.unpack_from(body, HEAD_BYTES)
         places = struct.unpack_from(f"<{count}H", body, HEAD_BYTES + _COUNT.size)
         specs = self._outputs.specs
@@ -158,30 +160,41 @@ def _raw(tensor: Tensor) -> Buffer:
     return contiguous.data.cast("B")
 
 
-def _read(body: memoryview, at: int, count: int, specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
+def _read(received: Frame, at: int, specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
     """The tensors whose metas begin at `at`. Raises struct.error, IndexError, FrameError and InvalidInput."""
-    if count == 1:
+    body = received.body
+    if received.tensors_n == 1:
         place, code, rank, _, size = _META.unpack_from(body, at)
         at += _META.size
-        end = at + 8 * (rank + (rank & 1))
-        _check(rank, code, end + size, len(body))
-        shape = struct.unpack_from(f"<{rank}Q", body, at)
-        return (tensor_from_binary(specs[place].name, _NAMES[code], shape, body[end : end + size], **_LIMIT),)
+        start = at + 8 * (rank + (rank & 1))
+        _check(rank, code, start + size, len(body))
+        shape = _dimensions(rank).unpack_from(body, at)
+        itemsize, dtype = _PLAIN[code]
+        if itemsize and 0 < size == prod(shape) * itemsize:
+            return (Tensor(specs[place].name, _NAMES[code], np.ndarray(shape, dtype, body, start)),)
+        raw = memoryview(body)[start : start + size]
+        return (tensor_from_binary(specs[place].name, _NAMES[code], shape, raw, limit_bytes=FRAME_BYTES),)
+    return _read_many(memoryview(body), at, received.tensors_n, specs)
+
+
+def _read_many(body: memoryview, at: int, count: int, specs: tuple[TensorSpec, ...]) -> tuple[Tensor, ...]:
     metas = []
     for _ in range(count):
         place, code, rank, _, size = _META.unpack_from(body, at)
         _check(rank, code, size, len(body))
-        metas.append((specs[place].name, _NAMES[code], struct.unpack_from(f"<{rank}Q", body, at + _META.size), size))
+        metas.append((specs[place].name, _NAMES[code], _dimensions(rank).unpack_from(body, at + _META.size), size))
         at += _META.size + 8 * (rank + (rank & 1))
     tensors = []
     for name, datatype, shape, size in metas:
         _check(0, 0, at + size, len(body))
-        tensors.append(tensor_from_binary(name, datatype, shape, body[at : at + size], **_LIMIT))
+        tensors.append(tensor_from_binary(name, datatype, shape, body[at : at + size], limit_bytes=FRAME_BYTES))
         at = _padded(at + size)
     return tuple(tensors)
 
 
-_LIMIT: Mapping[str, Any] = {"limit_bytes": FRAME_BYTES}
+@cache  # as many as ranks
+def _dimensions(rank: int) -> struct.Struct:
+    return struct.Struct(f"<{rank}Q")
 
 
 def _check(rank: int, code: int, end: int, length: int) -> None:

@@ -75,7 +75,7 @@ def moves(before: Allocation, after: Allocation) -> dict[tuple[str, str], int]:
     """How many of the 2^64 points change hands, by (arm before, arm after); arms that give nothing are left out."""
     found: dict[tuple[str, str], int] = {}
     for start, end in pairwise(sorted({*before.starts, *after.starts, POINTS})):
-        pair = _key(before.at(start)), _key(after.at(start))
+        pair = _told(before.at(start)), _told(after.at(start))
         if pair[0] != pair[1]:
             found[pair] = found.get(pair, 0) + end - start
     return found
@@ -135,3 +135,7 @@ def _assemble(kept: list[list[Span]], plans: tuple[Plan, ...]) -> Allocation:
 
 def _key(plan: Plan) -> str:
     return plan.assigned.name if plan.assigned else ""
+
+
+def _told(plan: Plan) -> str:
+    return plan.label or _key(plan)

@@ -68,7 +68,10 @@ class Decider(Struct, frozen=True):
         plan = self.plan_for(facts)
         if self.shadows is None:
             return Decision(plan)
-        return Decision(plan, self.shadows.draw(facts.event_id, plan.serve[0]))
+        drawn = self.shadows.draw(facts.event_id, plan.serve[0])
+        if plan.merge is not None:
+            drawn = tuple([arm for arm in drawn if arm not in plan.serve])
+        return Decision(plan, drawn)
 
     def plan_for(self, facts: RequestFacts) -> Plan:
         if facts.override:

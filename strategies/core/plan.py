@@ -5,6 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from strategies.core.arm import Arm, Arms
+from strategies.core.merge import Merge
 
 WHOLE_PPM = 1_000_000
 
@@ -40,7 +41,8 @@ class Plan(Struct, frozen=True):
     """Which arm is counted, which are called on the client's time, and who steps in.
 
     `assigned` is None for requests that are nobody's evidence. `share_ppm` is the probability of this plan given
-    enrolment, in parts per million.
+    enrolment, in parts per million. `merge` says how the answers of all that serve become one; the first of them must
+    answer, the others may. Without it one serves.
     """
 
     assigned: Arm | None
@@ -48,6 +50,12 @@ class Plan(Struct, frozen=True):
     fallback: tuple[Arm, ...] = ()
     share_ppm: int = WHOLE_PPM
     reason: Reason = Reason.SPLIT
+    merge: Merge | None = None
+
+    @property
+    def label(self) -> str:
+        """Who answers, for people: the arm, or all whose answers are merged."""
+        return "+".join([arm.name for arm in self.serve])
 
 
 class Decision(Struct, frozen=True, gc=False):
@@ -61,6 +69,18 @@ def answering(arm: Arm, share_ppm: int, arms: Arms) -> Plan:
     """The plan in which `arm` answers and is counted, with the route's fallbacks behind it."""
     reason = Reason.ONLY_ARM if share_ppm == WHOLE_PPM else Reason.SPLIT
     return Plan(assigned=arm, serve=(arm,), fallback=arms.chain_after(arm), share_ppm=share_ppm, reason=reason)
+
+
+def merging(partners: tuple[Arm, ...], merge: Merge, share_ppm: int, arms: Arms) -> Plan:
+    """The plan in which the baseline and its partners answer together. What people prefer in it counts, not an arm."""
+    baseline = arms.baseline
+    return Plan(
+        assigned=None,
+        serve=(baseline, *partners),
+        fallback=arms.chain_after(baseline),
+        share_ppm=share_ppm,
+        merge=merge,
+    )
 
 
 def uncounted(arm: Arm, reason: Reason, arms: Arms) -> Plan:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
+from functools import cache
 
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ class Merged(Struct, frozen=True):
     shares: tuple[tuple[Fraction, ...], ...]
 
 
+@cache
 def whole(ranker: int, rankers_n: int) -> tuple[Fraction, ...]:
     """All of a place to one ranker."""
     return tuple(Fraction(int(ranker == each)) for each in range(rankers_n))

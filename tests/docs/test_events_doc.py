@@ -11,7 +11,16 @@ from types import NoneType, UnionType
 import msgspec
 import pytest
 
-from observability.event import Call, FeedbackEvent, Identity, LifeEvent, RequestEvent, ShadowEvent
+from observability.event import (
+    Call,
+    FeedbackEvent,
+    Identity,
+    Interleaving,
+    LifeEvent,
+    RequestEvent,
+    ShadowEvent,
+    ShownRow,
+)
 from observability.sinks.line import LineEncoder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
@@ -21,9 +30,19 @@ KINDS = {
     "feedback": FeedbackEvent,
     "life": LifeEvent,
     "call": Call,
+    "interleaving": Interleaving,
+    "row": ShownRow,
     "writer": Identity,
 }
-WORDS = {str: "text", int: "integer", float: "number", NoneType: "null", Call: "call"}
+WORDS = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    NoneType: "null",
+    Call: "call",
+    ShownRow: "row",
+    Interleaving: "interleaving",
+}
 
 DIGESTS = ("9f2c" * 16, "41d7" * 16, "e03b" * 16)
 FAILED = Call("fraud-8", "8", DIGESTS[0], "CPUExecutionProvider", "serve", "failed", "timeout", 0.25, 90.5)
@@ -111,9 +130,35 @@ FEEDBACK = FeedbackEvent(
     results=("accepted", "duplicate"),
     caller="10.0.0.7",
 )
+MERGED = RequestEvent(
+    at=1790000000.125,
+    event_id="5d41c8b0e6a7f2930000000004d3",
+    request_id="order-4712",
+    route="shop",
+    revision=9,
+    experiment="shop@9",
+    strategy="interleave",
+    answered_arm="old",
+    share_ppm=1_000_000,
+    reason="split",
+    status="ok",
+    protocol="http",
+    http_status=200,
+    rows=1,
+    interleaving=Interleaving(
+        method="team_draft",
+        salt="shop/0",
+        rankers=("old", "new"),
+        rows=(
+            ShownRow(
+                0, (("4711", "4712", "4713"), ("4711", "4720", "4713")), ("4711", "4720", "4712"), ("", "new", "old")
+            ),
+        ),
+    ),
+)
 WRITER = Identity(gateway="gate-1", host="host-a", process=4711, code_version="0.1.0")
 ENCODER = LineEncoder(WRITER, bytes(range(32)))
-EVENTS = {"request": REQUEST, "shadow": SHADOW, "feedback": FEEDBACK, "life": LIFE}
+EVENTS = {"request": REQUEST, "shadow": SHADOW, "feedback": FEEDBACK, "life": LIFE, "interleaving": MERGED}
 
 
 def section(kind):
@@ -145,9 +190,12 @@ def example_of(kind):
     """A line as the page shows it, decoded."""
     if kind == "call":
         return example_of("request")["calls"][0]
+    if kind == "row":
+        return example_of("interleaving")["rows"][0]
     if kind == "writer":
         return example_of("life")
-    return json.loads(re.search(r"```json\n(.*?)\n```", section(kind), re.DOTALL)[1])
+    line = json.loads(re.search(r"```json\n(.*?)\n```", section(kind), re.DOTALL)[1])
+    return line["interleaving"] if kind == "interleaving" else line
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,7 +216,7 @@ def test_each_fields_example_is_taken_from_the_line(kind):
     """Table and example line say the same."""
     line = example_of(kind)
     for name, _, example in rows(kind):
-        if not name.startswith("calls") and name != "call":
+        if not name.startswith("calls") and name not in ("call", "rows" if kind == "interleaving" else ""):
             assert (name, line[name]) == (name, json.loads(example))
 
 

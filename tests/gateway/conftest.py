@@ -128,6 +128,7 @@ def bind(endpoints):
             is_critical=True,
             meter=SilentMeter(),
             shadow_terms=route.shadow_terms,
+            coin_salt=route.coin_salt,
         )
 
     return bound

@@ -90,6 +90,15 @@ def test_large_tensors_are_not_copied_and_come_out_aligned(datatypes):
     assert all(t.array.ctypes.data in sent_from for t in tensors if t.datatype != "BYTES")
 
 
+@pytest.mark.parametrize("rank", range(5))
+def test_small_tensors_come_out_aligned_too(rank):
+    """Whatever their rank does to the head."""
+    wire = wire_for(TensorSpec("x", "FP64", (-1,) * rank))
+    x = np.ones((3,) * rank)
+    got = wire.read_request(carried(wire.request(InferenceRequest("m", (Tensor("x", "FP64", x),)), 1, 1)), "m")
+    assert 0 == got.inputs[0].array.ctypes.data % 16
+
+
 def test_an_array_that_is_not_in_order_is_sent_as_it_reads():
     """Transposed, reversed, strided: the values count, not how they lie."""
     array = np.arange(200_000, dtype="<f4").reshape(400, 500).T[::2]
