@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from gateway.increments import Counts
 from observability.merge import Snapshot
 
 LENGTH = 4
@@ -125,8 +126,25 @@ class Told(Struct, frozen=True, tag="told"):
     snapshot: Snapshot
 
 
-Order = Start | Ask | Warm | Swap | Discard | Stop | Kept
-Report = Ready | Failed | Warmed | Swapped | Leaving | Told | Clicked
+class Counted(Struct, frozen=True, tag="counted"):
+    """What was counted since `seq - 1` was taken. The next one is sent when this one has been, or waits.
+
+    `is_last` says that no request will be counted any more.
+    """
+
+    seq: int
+    counts: Counts
+    is_last: bool = False
+
+
+class Taken(Struct, frozen=True, tag="taken"):
+    """The answer to `Counted`: it is in the ledger."""
+
+    seq: int
+
+
+Order = Start | Ask | Warm | Swap | Discard | Stop | Kept | Taken
+Report = Ready | Failed | Warmed | Swapped | Leaving | Told | Clicked | Counted
 Heard = TypeVar("Heard")
 
 

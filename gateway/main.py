@@ -19,12 +19,14 @@ from gateway.frontends.readiness import Readiness
 from gateway.frontends.servers import Listen, Servers, Serving
 from gateway.frontends.tls import Certificates, TlsRefused
 from gateway.handover import Launch, shadows_of, unpack_routes
-from gateway.link import Ask, Discard, Kept, Leaving, Link, Order, Ready, Stop, Swap, Swapped, Told, Warm, Warmed
+from gateway.link import Ask, Discard, Kept, Leaving, Link, Order, Ready, Stop, Swap, Swapped, Taken, Told, Warm, Warmed
 from gateway.recording import Recorder
+from gateway.reporting import Reporting
 from gateway.routing.leases import Leases
 from gateway.routing.router import Router
 from gateway.service import Service
 from gateway.tables import Tables
+from gateway.tally import Tallies
 from observability.event import LifeEvent
 from observability.merge import snapshot_of
 from observability.metrics import Metrics, unhurried
@@ -58,6 +60,7 @@ class Observers(Struct, frozen=True):
     log: EventLog
     tracing: Tracing
     recorder: Recorder
+    tallies: Tallies
 
 
 async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> None:
@@ -72,19 +75,24 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
     except (OSError, ValueError, TlsRefused) as error:
         raise StartRefused(str(error)) from error
     runners = Runners()
+    reporting = Reporting(observers.tallies, link)
     binder = Binder(
         Leases(runners.find),
         metrics=observers.metrics,
         report=observers.recorder.record_life,
         override_token=launch.override_token,
+        tallies=observers.tallies,
     )
     bound = await binder.bind(launch.revision, launch.routes)
     stage = _set_stage(launch, slot, binder, bound, observers)
     stage.intake.connect(link.send)
-    obeying = asyncio.create_task(_obey(link, stage, stopped))
+    obeying = asyncio.create_task(_obey(link, stage, reporting, stopped))
+    saying = asyncio.create_task(reporting.keep())
     try:
         await _serve(stage, doors, certificates, link, stopped)
     finally:
+        saying.cancel()
+        await reporting.say_last()
         obeying.cancel()
         await stage.tables.close()
         await runners.close()
@@ -161,7 +169,7 @@ async def _open(servers: Servers, doors: Doors) -> None:
         raise StartRefused(str(error)) from error
 
 
-async def _obey(link: Link[Order], stage: _Stage, stopped: asyncio.Event) -> None:
+async def _obey(link: Link[Order], stage: _Stage, reporting: Reporting, stopped: asyncio.Event) -> None:
     """Do what the control process says, until it has gone. What takes long is done beside, one after the other."""
     metrics, tables = stage.observers.metrics, stage.tables
     under_way: set[asyncio.Task[None]] = set()
@@ -179,14 +187,23 @@ async def _obey(link: Link[Order], stage: _Stage, stopped: asyncio.Event) -> Non
                     link.send(Swapped(number))
             case Discard(number):
                 await tables.discard(number)
-            case Kept(number, results):
-                stage.intake.answer(number, results)
             case Stop():
                 stopped.set()
+            case Kept() | Taken():
+                _hand_on(order, stage, reporting)
     stage.intake.disconnect()
     if not stopped.is_set():
         LOG.warning("the control process has gone; this worker serves on, unwatched, until SIGTERM")
         stage.observers.recorder.record_life(LifeEvent(time(), "control_lost", "", "", "", stage.revision))
+
+
+def _hand_on(order: Kept | Taken, stage: _Stage, reporting: Reporting) -> None:
+    """What this worker has sent up is where it will stay."""
+    match order:
+        case Kept(number, results):
+            stage.intake.answer(number, results)
+        case Taken(seq):
+            reporting.take(seq)
 
 
 async def _warm(link: Link[Order], tables: Tables, number: int, packed: bytes) -> None:
@@ -218,7 +235,9 @@ def open_observers(launch: Launch) -> Observers:
     metrics.watch_spans(tracing.counts)
     recorder = Recorder(log=log, metrics=metrics, tracing=tracing)
     metrics.watch_recorder(lambda: recorder.failed_n)
-    return Observers(metrics, log, tracing, recorder)
+    tallies = Tallies()
+    metrics.watch_evidence(lambda: {"failed": tallies.failed_n, "untaken": tallies.dropped_n})
+    return Observers(metrics, log, tracing, recorder, tallies)
 
 
 def _close_observers(observers: Observers) -> None:

@@ -7,6 +7,7 @@ from time import monotonic
 
 from gateway.arrival import Arrival, Reply, request_id_of
 from gateway.comparing.likeness import Likeness
+from gateway.counting import Counter
 from gateway.execution.outcome import Impression, Observation, Outcome, Routed
 from gateway.execution.shadows import ShadowResult
 from observability.event import Call, FeedbackEvent, Interleaving, LifeEvent, RequestEvent, ShadowEvent, ShownRow
@@ -23,16 +24,23 @@ LOG = logging.getLogger("turnout.recorder")
 
 
 class Recorder:
-    """Writes every outcome to the event log, the meters and, if sampled, the trace. It never raises."""
+    """Writes every outcome to the event log, the meters and, if sampled, the trace. It never raises.
+
+    Before all that it has the outcome counted for evidence, which goes another way: telemetry that fails takes none of
+    it along.
+    """
 
     def __init__(self, *, log: EventLog, metrics: Metrics, tracing: Tracing) -> None:
         self._log = log
         self._metrics = metrics
         self._tracing = tracing
+        self._counter = Counter()
         self.failed_n = 0
 
     def record(self, arrival: Arrival, routed: Routed | None, outcome: Outcome | None, reply: Reply) -> None:
         """Record one request. `routed` is None when it was refused before a route was known."""
+        if routed is not None:
+            self._counter.count(arrival, routed, outcome)
         try:
             event = _request_event(arrival, routed, outcome, reply)
             self._log.offer(event)

@@ -38,6 +38,8 @@ class Service:
         if route.asks_others:
             request = replace(request, context=context_of(arrival, request.id))
         route.meter.begin()
+        if route.tally is not None and decision.plan.assigned is not None:
+            route.tally.begin(arrival.at)
         return Routed(request, route, facts, decision, deadline_at, may_fall_back)
 
     async def answer(self, routed: Routed, arrival: Arrival) -> Outcome:

@@ -7,7 +7,7 @@ docs/metrics.md explains every family, and a test holds it to that.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -54,6 +54,7 @@ class Metrics(Collector):
         self._event_counts: Callable[[], EventCounts] | None = None
         self._span_counts: Callable[[], SpanCounts] | None = None
         self._feedback_counts: Callable[[], Sequence[tuple[tuple[str, str], int]]] = tuple
+        self._evidence_counts: Callable[[], Mapping[str, int]] = dict
         self._records_failed_n: Callable[[], int] = int
         self._certificate_counts: Callable[[], CertificateCounts] = lambda: CertificateCounts(0, 0)
 
@@ -88,6 +89,10 @@ class Metrics(Collector):
         """Read at each scrape how many clicks of a route (route, result) there were."""
         self._feedback_counts = counts
 
+    def watch_evidence(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Read at each scrape how much evidence was lost, by reason."""
+        self._evidence_counts = counts
+
     def watch_recorder(self, failed_n: Callable[[], int]) -> None:
         """Read at each scrape how many requests and shadow calls could not be recorded."""
         self._records_failed_n = failed_n
@@ -119,12 +124,21 @@ class Metrics(Collector):
             ("route", "result"),
             self._feedback_counts(),
         )
+        yield collect_evidence(self._evidence_counts())
         routes = [(name, cells) for name, cells in list(self._routes.items()) if cells.meters]
         yield from collect_routes(routes)
         if self._event_counts:
             yield from collect_events(self._event_counts())
         if self._span_counts:
             yield from _collect_spans(self._span_counts())
+
+
+def collect_evidence(lost_n: Mapping[str, int]) -> Metric:
+    """The family of what the ledger lacks, by reason."""
+    counts = [((reason,), n) for reason, n in lost_n.items()]
+    return counter(
+        "turnout_evidence_lost", "Times that evidence was lost on its way to the ledger.", ("reason",), counts
+    )
 
 
 def metrics_app(gather: Gather) -> ASGIApp:

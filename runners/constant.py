@@ -33,7 +33,7 @@ from msgspec import Raw, Struct
 from numpy.typing import NDArray
 
 from runners.core.checks import InputCheck, OutputCheck
-from runners.core.errors import DeadlineExceeded, InvalidInput, InvalidOutput, LoadRefused, NotReady, quoted
+from runners.core.errors import DeadlineExceeded, InvalidInput, InvalidOutput, LoadRefused, NotReady, quoted, untried
 from runners.core.frozen import FrozenFile, freeze
 from runners.core.golden import check_golden, read_golden
 from runners.core.runner import Description, ModelRef
@@ -129,10 +129,10 @@ class ConstantEndpoint:
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
         model = self._model
         if model is None:
-            raise NotReady("the model is closed")
+            raise untried(NotReady("the model is closed"))
         self._check_input(request)
         if monotonic() >= deadline_at:
-            raise DeadlineExceeded("the deadline had passed before the model was called")
+            raise untried(DeadlineExceeded("the deadline had passed before the model was called"))
         return InferenceResponse(self.answer(model, request))
 
     def answer(self, model: _Model, request: InferenceRequest) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from runners.core.batch_counts import BatchCounts
 from runners.core.batching import WAITING_N, Batcher, Limits
 from runners.core.checks import InputCheck, OutputCheck
-from runners.core.errors import DeadlineExceeded, LoadRefused, NotReady
+from runners.core.errors import DeadlineExceeded, InvalidOutput, LoadRefused, NotReady, untried
 from runners.core.golden import GoldenCase, check_golden, read_golden
 from runners.core.runner import Batching, Description, ModelRef
 from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor, bytes_of
@@ -113,7 +113,7 @@ class EmbeddedEndpoint:
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
         if self._session is None:
-            raise NotReady("the model is closed")
+            raise untried(NotReady("the model is closed"))
         self._check_input(request)
         if self._on_loop and self._is_small(request):
             response = await self._turns.infer(request, deadline_at=deadline_at)
@@ -123,7 +123,11 @@ class EmbeddedEndpoint:
             check = partial(self._check_output, request.outputs, response.outputs)
             await self._thread.run(check, _let_end, deadline_at=deadline_at)
         else:
-            self._check_output(request.outputs, response.outputs)
+            try:
+                self._check_output(request.outputs, response.outputs)
+            except InvalidOutput as error:
+                error.run = response.run
+                raise
         return response
 
     async def close(self) -> None:
@@ -140,7 +144,7 @@ class EmbeddedEndpoint:
 
     def _run_here(self, request: InferenceRequest) -> tuple[Tensor, ...]:
         if self._session is None:
-            raise NotReady("the model is closed")
+            raise untried(NotReady("the model is closed"))
         started_at = monotonic()
         outputs = self._session.run(request)
         if monotonic() - started_at > SLOW_S:

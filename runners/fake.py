@@ -12,7 +12,7 @@ from time import monotonic
 from msgspec import Struct
 
 from runners.core.checks import InputCheck, OutputCheck
-from runners.core.errors import DeadlineExceeded, LoadRefused, NotReady, RunnerError
+from runners.core.errors import DeadlineExceeded, LoadRefused, NotReady, RunnerError, untried
 from runners.core.runner import Description, ModelRef, OutputPolicy
 from runners.core.tensor import InferenceRequest, InferenceResponse, Signature, Tensor
 
@@ -99,7 +99,7 @@ class FakeEndpoint:
             raise NotReady("the fake is closed" if self.is_closed else "the fake is broken")
         self._check_input(request)
         if monotonic() >= deadline_at:
-            raise DeadlineExceeded("the deadline had passed before the fake was called")
+            raise untried(DeadlineExceeded("the deadline had passed before the fake was called"))
         act = self._script.pop(0) if len(self._script) > 1 else self._script[0]
         outputs = await self._play(act, request, deadline_at)
         self._check_output(request.outputs, outputs)
@@ -131,7 +131,7 @@ class FakeEndpoint:
             for wait in waits:
                 wait.cancel()
         if self.is_closed:
-            raise NotReady("the fake was closed")
+            raise untried(NotReady("the fake was closed"))
         if not until.is_set():
             raise DeadlineExceeded("the deadline passed before the fake had answered")
 

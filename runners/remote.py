@@ -16,6 +16,7 @@ from runners.core.errors import (
     NotReady,
     Overloaded,
     RunnerError,
+    untried,
 )
 from runners.core.golden import mismatch, read_golden
 from runners.core.runner import Description, ModelRef, RemoteServer
@@ -112,10 +113,10 @@ class RemoteEndpoint:
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
         if self._is_closed:
-            raise NotReady("the model is closed")
+            raise untried(NotReady("the model is closed"))
         self._check_input(request)
         if monotonic() >= deadline_at:
-            raise DeadlineExceeded("the deadline had passed before the remote server was called")
+            raise untried(DeadlineExceeded("the deadline had passed before the remote server was called"))
         if not self.watch.is_up:
             raise NotReady(f"the remote server is down: {self.watch.why}")
         if self._calls_n >= CALLS_LIMIT_N:
@@ -126,6 +127,9 @@ class RemoteEndpoint:
         except Unreachable as error:
             self.watch.doubt(str(error), is_down=True)
             raise NotReady(str(error)) from None
+        except Overloaded as error:
+            error.is_untried = False  # it was asked: not to bear the load is its own fault
+            raise
         except (NotReady, InvalidInput) as error:  # a server may call its own troubles a bad request, as MLServer does
             self.watch.doubt(str(error), is_down=False)
             raise

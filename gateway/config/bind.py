@@ -12,6 +12,7 @@ from gateway.config.likeness import difference_of
 from gateway.routing.broken import BrokenEndpoint
 from gateway.routing.leases import Lease, Leases
 from gateway.routing.table import BoundArm, BoundRoute, RoutingTable
+from gateway.tally import Tallies
 from observability.event import LifeEvent
 from observability.metrics import Metrics
 from runners.core.batching import Batches
@@ -69,7 +70,10 @@ class Binder:
         metrics: Metrics,
         report: Callable[[LifeEvent], None],
         override_token: bytes = b"",
+        tallies: Tallies | None = None,
     ) -> None:
+        """`tallies` count for evidence; what goes into others is read by nobody."""
+        self._tallies = tallies or Tallies()
         self._leases = leases
         self._metrics = metrics
         self._report = report
@@ -115,10 +119,11 @@ class Binder:
         meter = self._metrics.route(route.name, route.strategy, [(bound.arm.name, bound.version) for bound in arms])
         gatherer = route.gatherer(self._override_token)
         gatherer.pins = _pins(arms) if route.is_pinnable else {}
+        trial = route.trial(revision)
         return BoundRoute(
             name=route.name,
             revision=revision,
-            experiment=f"{route.name}@{route.began or revision}",
+            experiment=trial.experiment,
             strategy=route.strategy,
             arms=arms,
             decider=route.decider,
@@ -131,6 +136,7 @@ class Binder:
             shadow_terms=route.shadow_terms,
             coin_salt=route.coin_salt,
             asks_others=any(compiled.model.server for compiled in route.arms),
+            tally=self._tallies.route(trial),
         )
 
 

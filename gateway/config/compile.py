@@ -64,6 +64,7 @@ def compile_route(
         is_critical=document.critical,
         shadow_terms={shadow.candidate: _terms(shadow) for shadow in document.shadow},
         coin_salt=effective_salt(document.salt or document.route, document.epoch),
+        state=state,
         notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
     )
 

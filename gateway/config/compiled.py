@@ -8,12 +8,14 @@ from msgspec import Struct
 from gateway.facts import Gatherer, Source
 from gateway.overrides import may_force
 from gateway.routing.table import ShadowTerms
+from gateway.tally import Trial
 from runners.core.runner import ModelRef
 from strategies.core.arm import Arm
 from strategies.core.decider import Decider
 from strategies.core.enrolment import Draw, Holdout, Slots
 from strategies.core.hashes import HASHES, HashName
 from strategies.core.plan import Plan
+from strategies.core.state import RouteState
 
 
 class CompiledArm(Struct, frozen=True):
@@ -38,7 +40,7 @@ class CompiledRoute(Struct, frozen=True):
     """All of a route that can be known without opening a model.
 
     `began` is the revision in which its experiment began, 0 for the one that it is served under first. Two routes of
-    one `fingerprint` are the same in every respect; "" is like no other.
+    one `fingerprint` are the same in every respect; "" is like no other. `state` is what it was compiled for.
     """
 
     name: str
@@ -62,6 +64,18 @@ class CompiledRoute(Struct, frozen=True):
     fingerprint: str = ""
     shadow_terms: Mapping[str, ShadowTerms] = {}  # arm -> how its answers are compared, where that was written
     coin_salt: str = ""  # what the coins of merged answers are hashed with
+    state: RouteState = None
+
+    def experiment(self, revision: int) -> str:
+        """The name under which evidence is kept, for a route that is first served by `revision`."""
+        return f"{self.name}@{self.began or revision}"
+
+    def trial(self, revision: int) -> Trial:
+        """What its requests are counted as; in the shares are those arms that are counted and no others."""
+        shares = {plan.assigned.name: plan.share_ppm for plan in self.plans if plan.assigned is not None}
+        arms = tuple(each.arm.name for each in self.arms)
+        step, slow_s = (self.state.step, self.state.slow_s) if self.state else (0, ())
+        return Trial(self.experiment(revision), step, shares, arms, slow_s)
 
     @property
     def holdout(self) -> Draw | None:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from gateway.admin.server import open_admin
 from gateway.config.compiled import CompiledRoute
+from gateway.control.bookkeeper import Bookkeeper
 from gateway.control.boot import Offer, boot
 from gateway.control.clicks import ClickDesk, feedback_secret
 from gateway.control.crew import Crew, StartFailed
@@ -32,7 +33,7 @@ from gateway.link import Ready
 from gateway.publishing.publisher import Publisher
 from gateway.state.revision import Cause
 from gateway.state.shelf import Shelf
-from observability.event import LifeEvent
+from observability.event import Identity, LifeEvent
 from observability.metrics import metrics_app
 from observability.sinks.log import EventLog
 from runners.core.thread import nice_this_thread
@@ -57,22 +58,20 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
     `launch` says how to serve, the state or the offer what. Raises PortInUse, StartFailed, BootRefused, AdminRefused,
     ConfigRefused, ChangeRefused, StateError, OSError, or ValueError for a state directory that cannot be used.
     """
-    doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
-    try:
-        identity, log = open_event_log(launch)
-        launch = replace(launch, feedback_secret=await asyncio.to_thread(feedback_secret, shelf, launch.state))
-    except BaseException:
-        doors.close()
-        raise
+    doors, identity, log, secret = await _open(launch, ports, shelf)
+    launch = replace(launch, feedback_secret=secret)
     fleet, desk = Fleet(launch), ClickDesk(shelf, launch.feedback_window_s)
-    start = partial(_start, fleet, doors, desk)
-    crew = Crew(launch.workers_n, start, doors.renew, log.offer, fleet.join)
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
+    books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments)
+    start = partial(_start, fleet, doors, desk, books)
+    crew = Crew(launch.workers_n, start, doors.renew, log.offer, fleet.join)
+    scrape = Scrape(crew, log.counts, lambda: books.lost_n)
     stopped = _stop_signal(crew)
     _step_back()
     try:
-        async with _scraping(crew, log, launch.host, ports.metrics) as metrics_port, _beside(*desk.works()):
+        works = books.keep(), *desk.works()
+        async with _scraping(scrape, launch.host, ports.metrics) as metrics_port, _beside(*works):
             await boot(publisher, shelf, offer, vigil.me)
             _warn(publisher.meaning.routes.values())
             fleet.expect()
@@ -88,8 +87,10 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
                 doors.close()
                 fleet.close()
                 stopping = asyncio.create_task(crew.stop(launch.drain_s))  # before all else: it ends replacing
+            has_ended_well = await stopping
+            await books.leave()
             await vigil.leave()
-            return 0 if await stopping else 1
+            return 0 if has_ended_well else 1
     finally:
         doors.close()
         crew.kill()
@@ -97,8 +98,19 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         await asyncio.to_thread(log.close)
 
 
-async def _start(fleet: Fleet, doors: Doors, desk: ClickDesk, slot: int) -> Worker:
-    return await start_worker(slot, fleet.launch, doors, desk.take)
+async def _open(launch: Launch, ports: Ports, shelf: Shelf) -> tuple[Doors, Identity, EventLog, bytes]:
+    """The ports, the log that is written to from the first moment on, and what feedback is signed with."""
+    doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
+    try:
+        identity, log = open_event_log(launch)
+        return doors, identity, log, await asyncio.to_thread(feedback_secret, shelf, launch.state)
+    except BaseException:
+        doors.close()
+        raise
+
+
+async def _start(fleet: Fleet, doors: Doors, desk: ClickDesk, books: Bookkeeper, slot: int) -> Worker:
+    return await books.watch(start_worker(slot, fleet.launch, doors, desk.take))
 
 
 def _step_back() -> None:
@@ -115,9 +127,8 @@ def _begin(crew: Crew) -> "asyncio.Task[Ready]":
 
 
 @asynccontextmanager
-async def _scraping(crew: Crew, log: EventLog, host: str, port: int) -> AsyncIterator[int]:
+async def _scraping(scrape: Scrape, host: str, port: int) -> AsyncIterator[int]:
     """The port on which metrics can be asked for, as long as the block lasts."""
-    scrape = Scrape(crew, log.counts)
     server = AsgiServer(metrics_app(scrape.gather), host, port, "metrics")
     await server.start()
     try:

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from gateway.control.crew import Crew
 from observability.families import counter, gauge
 from observability.merge import merge, metrics_of, snapshot_of
-from observability.metrics import collect_events
+from observability.metrics import collect_events, collect_evidence
 from observability.sinks.log import EventCounts
 
 WITHIN_S = 1.0  # for a worker to tell its metrics; after that the ones it told before are used, and their age says so
@@ -19,15 +19,20 @@ PULSE_S = 5.0  # how often workers are asked in any case, so that one that dies 
 class Scrape:
     """Adds up whenever somebody asks."""
 
-    def __init__(self, crew: Crew, event_counts: Callable[[], EventCounts]) -> None:
-        """`event_counts` are of the control process's own log, whose events are counted with the others'."""
+    def __init__(self, crew: Crew, event_counts: Callable[[], EventCounts], untold_n: Callable[[], int]) -> None:
+        """`event_counts` are of the control process's own log, whose events are counted with the others'.
+
+        `untold_n` says how many workers ended before they had told all they had counted.
+        """
         self._crew = crew
+        self._untold_n = untold_n
         self._event_counts = event_counts
 
     async def gather(self) -> Iterable[Metric]:
         """Every family, as fresh as each worker tells it within a second."""
         await self._refresh()
-        own = snapshot_of(collect_events(self._event_counts()))
+        evidence = collect_evidence({"worker": self._untold_n()})
+        own = snapshot_of([*collect_events(self._event_counts()), evidence])
         told = [worker.snapshot for worker in self._crew.workers]
         return [*metrics_of(merge([*told, self._crew.remains, own])), *self.about_workers()]
 

@@ -1,6 +1,7 @@
 """One worker as the control process sees it: from the start of its process to its end."""
 
 import asyncio
+import secrets
 import signal
 import socket
 import sys
@@ -12,6 +13,7 @@ from gateway.control.doors import Doors
 from gateway.link import (
     Ask,
     Clicked,
+    Counted,
     Discard,
     Failed,
     Kept,
@@ -23,6 +25,7 @@ from gateway.link import (
     Stop,
     Swap,
     Swapped,
+    Taken,
     Told,
     Warm,
     Warmed,
@@ -49,6 +52,11 @@ class Worker:
         self.turn = asyncio.Lock()  # whose order to warm it obeys: held until that is swapped in or discarded
         self.snapshot: Snapshot = []
         self.told_at = 0.0  # when the snapshot came, 0 for never
+        self.id = secrets.token_hex(8)  # no other process ever has it: what it has counted is booked under it
+        self.counted: list[Counted] = []  # what it has said and nobody has taken
+        self.open_from = 0  # the first epoch in which it may still count, as far as what it said was taken
+        self.holding: dict[str, int] = {}  # likewise for experiments that wait for answers to older requests
+        self.has_said_all = False
         self._process = process
         self._link = link
         self._keep = keep
@@ -114,6 +122,13 @@ class Worker:
         """Have it close what it warmed."""
         self._link.send(Discard(number))
 
+    def take(self, counted: Counted) -> None:
+        """Tell it that what it has counted is in the ledger."""
+        self.counted.remove(counted)
+        self.open_from, self.holding = counted.counts.open_from, counted.counts.holding
+        self.has_said_all = self.has_said_all or counted.is_last
+        self._link.send(Taken(counted.seq))
+
     def stop(self) -> None:
         """Ask it to finish what is under way and end."""
         self._link.send(Stop())
@@ -150,6 +165,8 @@ class Worker:
                 self._keep(report, self._link.send)
             case Leaving():
                 self.is_leaving = True
+            case Counted():
+                self.counted.append(report)
             case Told(number, snapshot):
                 self.snapshot, self.told_at, self._told_n = snapshot, monotonic(), number
                 self._told.set()

@@ -51,8 +51,9 @@ def _observe(bound: BoundArm, place: int, answer: InferenceResponse | RunnerErro
     role = CallRole.FALLBACK if place else CallRole.SERVE
     duration_s = monotonic() - started_at
     if isinstance(answer, RunnerError):
-        return Observation(bound, role, answer.code, started_at, duration_s)
-    return Observation(bound, role, "", started_at, duration_s, answer.batch_rows, answer.queued_s)
+        whose = answer.run, answer.loses_run, answer.is_untried
+        return Observation(bound, role, answer.code, started_at, duration_s, 0, 0.0, *whose)
+    return Observation(bound, role, "", started_at, duration_s, answer.batch_rows, answer.queued_s, answer.run)
 
 
 def _attempt_deadline(now: float, deadline_at: float, *, is_last: bool) -> float:

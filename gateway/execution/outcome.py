@@ -35,7 +35,8 @@ class Routed(Struct, frozen=True, gc=False):
 class Observation(Struct, frozen=True, gc=False):
     """One call to one arm. `cause` is "" or the code of the error; times are monotonic seconds.
 
-    `batch_rows` and `queued_s` are those of the response, 0 where there is none.
+    `batch_rows` and `queued_s` are those of the response, 0 where there is none; `run`, `loses_run` and `is_untried`
+    those of the response or of the error.
     """
 
     bound: BoundArm
@@ -45,6 +46,9 @@ class Observation(Struct, frozen=True, gc=False):
     duration_s: float
     batch_rows: int = 0
     queued_s: float = 0.0
+    run: int = 0
+    loses_run: bool = False
+    is_untried: bool = False
 
 
 class Impression(Struct, frozen=True, gc=False):

@@ -40,6 +40,11 @@ class Meaning(Struct, frozen=True):
         """What was written for a route that there is."""
         return next(document for document in self.configuration.routes if document.route == name)
 
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """The names under which evidence is kept now."""
+        return tuple(route.experiment(self.number) for route in self.routes.values())
+
     def sides(self) -> dict[str, Side]:
         """Every route as diff.py takes it."""
         return {

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway.arrival import Arrival
 from gateway.comparing.tolerance import Tolerance
+from gateway.tally import RouteTally
 from observability.meter import RouteMeter
 from runners.core.runner import Endpoint
 from runners.core.tensor import InferenceRequest
@@ -38,6 +39,7 @@ class BoundRoute(Struct, frozen=True):
 
     `asks_others` says that an arm is on another server, which is to learn which request and trace it works for.
     `coin_salt` is what the coins of merged answers are hashed with.
+    `tally` counts for evidence; None where nobody reads any.
     """
 
     name: str
@@ -55,6 +57,7 @@ class BoundRoute(Struct, frozen=True):
     asks_others: bool = False
     shadow_terms: Mapping[str, ShadowTerms] = {}  # arm -> what was written for it
     coin_salt: str = ""
+    tally: RouteTally | None = None
 
     @property
     def baseline(self) -> BoundArm:

@@ -106,3 +106,79 @@ unit_preference = Table(  # wins less losses of every unit, so that a busy one h
     Column("first", Integer, nullable=False),  # 1 or -1: its first decided list; 0 while there is none
     Column("seen_at", MOMENT, nullable=False),
 )
+
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+experiment = Table(
+    "experiment",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("route", Text, nullable=False, index=True),
+    Column("closed", NUMBER, nullable=False),  # the last epoch that nobody adds to any more
+    Column("latest", NUMBER, nullable=False),  # the last epoch of which anything is known
+    Column("units_skipped", NUMBER, nullable=False),  # bits that no unit has that is met
+    Column("units_kept", NUMBER, nullable=False),
+    Column("crowded", Text, nullable=False),  # JSON: metric -> the first epoch in which every bad event is counted
+    Column("seen_at", MOMENT, nullable=False),
+)
+
+tally = Table(
+    "tally",
+    METADATA,
+    Column("experiment", Text, primary_key=True),
+    Column("epoch", NUMBER, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("shares", Text, primary_key=True),  # JSON: arm -> share in ppm, in order of name
+    Column("arm", Text, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("counts", Text, nullable=False),  # JSON
+    Column("late", Text, nullable=False),  # JSON: what came when the epoch was closed
+    sqlite_with_rowid=False,
+)
+
+lost = Table(
+    "lost",
+    METADATA,
+    Column("experiment", Text, primary_key=True),
+    Column("epoch", NUMBER, primary_key=True),
+    Column("gateway", Text, primary_key=True),
+    Column("why", Text, primary_key=True),
+)
+
+first_bad = Table(
+    "first_bad",
+    METADATA,
+    Column("experiment", Text, primary_key=True),
+    Column("metric", Text, primary_key=True),
+    Column("unit", NUMBER, primary_key=True),
+    Column("arm", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("at", MOMENT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+met = Table(
+    "met",
+    METADATA,
+    Column("experiment", Text, primary_key=True),
+    Column("unit", NUMBER, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+reporter = Table(
+    "reporter",
+    METADATA,
+    Column("gateway", Text, primary_key=True),
+    Column("open_from", NUMBER, nullable=False),
+    Column("holding", Text, nullable=False),  # JSON: experiment -> the first epoch that waits for answers
+    Column("seen_at", MOMENT, nullable=False),
+)
+
+source = Table(
+    "source",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("gateway", Text, nullable=False),
+    Column("seq", NUMBER, nullable=False),
+    Column("seen_at", MOMENT, nullable=False),
+)

@@ -7,9 +7,11 @@ from threading import Lock
 from sqlalchemy import Engine
 
 from gateway.state.audit import AuditLog
+from gateway.state.bookings import Bookings
 from gateway.state.clicks import Clicks
 from gateway.state.database import FILE as STATE_FILE
 from gateway.state.database import database_url, open_database
+from gateway.state.ledger import Ledger
 from gateway.state.members import Members
 from gateway.state.revision import Revision
 from gateway.state.snapshot import FILE, PREVIOUS, read_snapshot, write_snapshot
@@ -43,6 +45,12 @@ class Shelf:
 
     def clicks(self) -> Clicks:
         return Clicks(self.engine())
+
+    def bookings(self) -> Bookings:
+        return Bookings(self.engine())
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.engine())
 
     def engine(self) -> Engine:
         with self._lock:

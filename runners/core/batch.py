@@ -10,7 +10,7 @@ from time import monotonic
 import numpy as np
 from msgspec import Struct
 
-from runners.core.errors import DeadlineExceeded
+from runners.core.errors import DeadlineExceeded, untried
 from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor, rows_of
 
 Key = tuple[tuple[str, str, tuple[int, ...]], ...]
@@ -45,11 +45,18 @@ class Call:
 
 
 class Batch:
-    """Calls of one key that are run together. `wanted_n` of them still wait; the event loop alone counts them."""
+    """Calls of one key that are run together. `wanted_n` of them still wait; the event loop alone counts them.
 
-    __slots__ = ("calls", "is_overdue", "rows_n", "started_at", "wanted_n")
+    `run` is its number, which the halves of a batch that failed share with it; `is_shared` says that it had several
+    calls, and `is_lost` that they were all lost at once, for no fault of any one of them.
+    """
 
-    def __init__(self, calls: list[Call]) -> None:
+    __slots__ = ("calls", "is_lost", "is_overdue", "is_shared", "rows_n", "run", "started_at", "wanted_n")
+
+    def __init__(self, calls: list[Call], of: "Batch | None" = None, run: int = 0) -> None:
+        self.run: int = of.run if of else run
+        self.is_shared: bool = of.is_shared if of else len(calls) > 1
+        self.is_lost: bool = of.is_lost if of else False
         self.calls = calls
         self.wanted_n = len(calls)
         self.rows_n = 0
@@ -67,7 +74,7 @@ class Batch:
         now = monotonic()
         calls = self.calls = [call for call in self.calls if not call.gone and call.deadline_at > now]
         if not calls:
-            raise DeadlineExceeded("the deadline passed while the call waited for the model")
+            raise untried(DeadlineExceeded("the deadline passed while the call waited for the model"))
         self.rows_n = sum([call.rows_n for call in calls])
         return joined([call.request for call in calls])
 

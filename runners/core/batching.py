@@ -11,6 +11,7 @@ The batcher lives on the event loop; what an engine is, a thread, a GPU or a soc
 import asyncio
 import logging
 from collections.abc import Callable
+from itertools import count
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from runners.core.batch import Batch, Call, Ran, RowsLost
 from runners.core.batch_counts import BatchCounts
-from runners.core.errors import DeadlineExceeded, NotReady, Overloaded, RunnerError
+from runners.core.errors import DeadlineExceeded, NotReady, Overloaded, RunnerError, untried
 from runners.core.tensor import InferenceRequest, InferenceResponse
 
 LOG = logging.getLogger("turnout.batching")
@@ -91,6 +92,7 @@ class Batcher:
         self._alarm: asyncio.Handle | None = None
         self._begins_soon = False
         self._longest_s = 0.0
+        self._runs = count(1)
         self._closed = False
         self.together = limits.max_rows > 1
         self.apart_because = ""
@@ -129,7 +131,7 @@ class Batcher:
         for call in self._pending:
             call.gone = True
             if not call.future.done():
-                call.future.set_exception(NotReady("the model was closed"))
+                call.future.set_exception(untried(NotReady("the model was closed")))
         self._waiting.clear()
         self._halves.clear()
         if self._alarm is not None:
@@ -138,11 +140,11 @@ class Batcher:
 
     def _refuse_if_vain(self, deadline_at: float) -> None:
         if self._closed:
-            raise NotReady("the model is closed")
+            raise untried(NotReady("the model is closed"))
         if self._engine.is_stuck():
             raise NotReady("a run was told to stop and does not")
         if deadline_at <= monotonic():
-            raise DeadlineExceeded("the deadline had passed before the model was called")
+            raise untried(DeadlineExceeded("the deadline had passed before the model was called"))
         if len(self._pending) >= self._limits.waiting_n:
             raise Overloaded(f"{self._limits.waiting_n} calls wait for the model already")
 
@@ -198,7 +200,7 @@ class Batcher:
                 break
         for call in calls:
             self._forget(call)
-        return Batch(calls) if calls else None
+        return Batch(calls, run=next(self._runs)) if calls else None
 
     def _done(self, ran: Ran | None, error: BaseException | None) -> None:
         batch, self._running, self._stop = self._running, None, _nothing
@@ -220,17 +222,18 @@ class Batcher:
         """A run has failed: tell its only caller, or find out whose fault it was by running halves."""
         calls = [call for call in batch.calls if not call.gone]
         was_stopped = isinstance(error, DeadlineExceeded | NotReady) and not batch.is_overdue
+        batch.is_lost = batch.is_lost or (was_stopped and batch.is_shared)
         if len(batch.calls) == 1 or was_stopped:
             for call in calls:
                 if not call.future.done():
-                    call.future.set_exception(_copy(error))
+                    call.future.set_exception(_told(error, batch))
         elif isinstance(error, RowsLost):
             self._stay_apart(str(error))
-            self._halves += [Batch([call]) for call in reversed(calls)]
+            self._halves += [Batch([call], batch) for call in reversed(calls)]
         else:
             self._counts.bisections_n += 1
             middle = (len(calls) + 1) // 2
-            self._halves += [Batch(half) for half in (calls[middle:], calls[:middle]) if half]
+            self._halves += [Batch(half, batch) for half in (calls[middle:], calls[:middle]) if half]
 
     def _stay_apart(self, why: str) -> None:
         self.together = False
@@ -240,9 +243,15 @@ class Batcher:
     def _expire(self, call: Call) -> None:
         if call.future.done():
             return
-        if call in self._waiting:
+        error = DeadlineExceeded("the deadline passed before the model had answered")
+        batch = call.batch
+        if batch is None:
             self._counts.expired_n += 1
-        call.future.set_exception(DeadlineExceeded("the deadline passed before the model had answered"))
+            error.is_untried = True
+        else:
+            batch.is_lost = batch.is_lost or (batch is self._running and batch.is_shared and self._is_overdue(batch))
+            error.run, error.loses_run = batch.run, batch.is_lost
+        call.future.set_exception(error)
         self._leave(call)
 
     def _leave(self, call: Call) -> None:
@@ -274,12 +283,16 @@ def _answer(batch: Batch, ran: Ran) -> None:
     rows_n, began_at = batch.rows_n, batch.started_at
     for call, outputs in zip(ran.calls, ran.outputs, strict=True):
         if not call.future.done():
-            call.future.set_result(InferenceResponse(outputs, rows_n, began_at - call.entered_at))
+            call.future.set_result(InferenceResponse(outputs, rows_n, began_at - call.entered_at, batch.run))
 
 
-def _copy(error: BaseException) -> BaseException:
+def _told(error: BaseException, batch: Batch) -> BaseException:
     """An exception of the same kind: one that several callers raise would gather the tracebacks of all."""
-    return type(error)(*error.args) if isinstance(error, RunnerError) else error
+    if not isinstance(error, RunnerError):
+        return error
+    told = type(error)(*error.args)
+    told.is_untried, told.run, told.loses_run = error.is_untried, batch.run, batch.is_lost
+    return told
 
 
 def _nothing() -> None:

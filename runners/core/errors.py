@@ -17,10 +17,18 @@ _QUOTED_LENGTH = 80
 
 
 class RunnerError(Exception):
-    """One failed call. `code` is the cause as events and metrics write it; it never changes its meaning."""
+    """One failed call. `code` is the cause as events and metrics write it; it never changes its meaning.
+
+    `is_untried` says that the model was not asked, for a reason that says nothing about it: too many callers, a time
+    that was over, a model that was closed. `run` is the number of the run that the call was in, 0 for one of its own;
+    with `loses_run` that run was lost for all in it at once, so that their errors are one fault.
+    """
 
     code: ClassVar[str]
     fallback_helps: ClassVar[bool] = True
+    is_untried: bool = False
+    run: int = 0
+    loses_run: bool = False
 
 
 class InvalidInput(RunnerError):
@@ -40,6 +48,7 @@ class Overloaded(RunnerError):
     """The endpoint's queue is full; nothing was tried."""
 
     code = "overload"
+    is_untried = True
 
 
 class DeadlineExceeded(RunnerError):
@@ -66,6 +75,12 @@ class LoadRefused(Exception):
     def __init__(self, what: str, why: str, cure: str = "") -> None:
         super().__init__(f"{what}: {why}" + (f"; {cure}" if cure else ""))
         self.what, self.why, self.cure = what, why, cure
+
+
+def untried(error: RunnerError) -> RunnerError:
+    """The same error, as one that says nothing about the model."""
+    error.is_untried = True
+    return error
 
 
 def quoted(word: str) -> str:

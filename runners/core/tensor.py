@@ -105,11 +105,13 @@ class InferenceResponse(Struct, frozen=True, eq=False, gc=False):
     """What a model answered: the tensors asked for, in the order asked for.
 
     `batch_rows` are the rows of the run that made it and `queued_s` the wait for that run; 0 where nothing is batched.
+    `run` is that run's number among those of its endpoint, 0 for one that nobody else can have been in.
     """
 
     outputs: tuple[Tensor, ...]
     batch_rows: int = 0
     queued_s: float = 0.0
+    run: int = 0
 
 
 def rows_of(request: InferenceRequest) -> int:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
 
-from runners.core.errors import DeadlineExceeded, NotReady, Overloaded
+from runners.core.errors import DeadlineExceeded, NotReady, Overloaded, untried
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class ModelThread:
         """
         remaining_s = deadline_at - monotonic()
         if remaining_s <= 0:
-            raise DeadlineExceeded("the deadline had passed before the model was called")
+            raise untried(DeadlineExceeded("the deadline had passed before the model was called"))
         if len(self._pending) >= self._limit_n:
             raise Overloaded(f"{self._limit_n} calls wait for the model already")
         future: asyncio.Future[T] = self._loop.create_future()
@@ -127,7 +127,7 @@ class ModelThread:
         if not self._closed:
             self._closed = True
             for item in tuple(self._pending):
-                item.leave(NotReady("the model was closed"))
+                item.leave(untried(NotReady("the model was closed")))
             self._queue.put(None)
         await asyncio.wait([self._ended], timeout=_LEAVE_S)
         if self._ended.done():
@@ -135,7 +135,7 @@ class ModelThread:
 
     def _put(self, call: Callable[[], Any], stop: Callable[[], None], deadline_at: float, done: Done) -> _Item:
         if self._closed:
-            raise NotReady("the model is closed")
+            raise untried(NotReady("the model is closed"))
         item = _Item(call, stop, deadline_at, done)
         self._pending[item] = None
         self._queue.put(item)
@@ -187,7 +187,7 @@ def _attempt(item: _Item) -> tuple[Any, BaseException | None]:
     if call is None:
         return None, None
     if monotonic() >= item.deadline_at:
-        return None, DeadlineExceeded("the deadline passed while the call waited for the model")
+        return None, untried(DeadlineExceeded("the deadline passed while the call waited for the model"))
     try:
         return call(), None
     except Exception as error:  # noqa: BLE001  whatever the work raises belongs to its caller

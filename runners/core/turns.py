@@ -10,13 +10,14 @@ for longer than a turn, so there is no timer here: a deadline is looked at when 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from itertools import count
 from time import monotonic
 
 from msgspec import Struct
 
 from runners.core.batch import Key, Outputs, RowsLost, dealt, joined, key_of
 from runners.core.batch_counts import BatchCounts
-from runners.core.errors import DeadlineExceeded, NotReady
+from runners.core.errors import DeadlineExceeded, NotReady, RunnerError, untried
 from runners.core.tensor import InferenceRequest, InferenceResponse, rows_of
 
 LOG = logging.getLogger("turnout.batching")
@@ -46,6 +47,7 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
         self._has_run = False  # in this turn of the loop
+        self._runs = count(1)
         self.together = max_rows > 1
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
@@ -65,7 +67,7 @@ class Turns:
         waiting, self._waiting = self._waiting, []
         for call in waiting:
             if not call.future.done():
-                call.future.set_exception(NotReady("the model was closed"))
+                call.future.set_exception(untried(NotReady("the model was closed")))
 
     def _end_turn(self) -> None:
         self._has_run = False
@@ -96,7 +98,7 @@ class Turns:
             for call in calls:
                 self._answer_one(call)
             return
-        now = monotonic()
+        now, run = monotonic(), next(self._runs)
         requests = [call.request for call in calls]
         try:
             _refuse_if_late(min([call.deadline_at for call in calls]), now)
@@ -107,19 +109,21 @@ class Turns:
             self._answer(calls)
         except Exception:  # noqa: BLE001  whatever went wrong, one by one it shows whose fault it is
             for call in calls:
-                self._answer_one(call)
+                self._answer_one(call, run)
         else:
             rows_n = sum(map(rows_of, requests))
             self._counts.count_run(rows_n=rows_n, calls_n=len(calls))
             for call, mine in zip(calls, outputs, strict=True):
-                call.future.set_result(InferenceResponse(mine, rows_n, now - call.entered_at))
+                call.future.set_result(InferenceResponse(mine, rows_n, now - call.entered_at, run))
 
-    def _answer_one(self, call: _Waiting) -> None:
+    def _answer_one(self, call: _Waiting, run: int = 0) -> None:
         now = monotonic()
         try:
             _refuse_if_late(call.deadline_at, now)
-            response = InferenceResponse(self._run(call.request), rows_of(call.request), now - call.entered_at)
+            response = InferenceResponse(self._run(call.request), rows_of(call.request), now - call.entered_at, run)
         except Exception as error:  # noqa: BLE001  whatever the run raises belongs to its caller
+            if isinstance(error, RunnerError):
+                error.run = run
             call.future.set_exception(error)
         else:
             call.future.set_result(response)
@@ -127,4 +131,4 @@ class Turns:
 
 def _refuse_if_late(deadline_at: float, now: float) -> None:
     if now >= deadline_at:
-        raise DeadlineExceeded("the deadline had passed before the model was called")
+        raise untried(DeadlineExceeded("the deadline had passed before the model was called"))

@@ -44,6 +44,7 @@ def used():
     metrics.watch_feedback(lambda: [(("r", "accepted"), 1)])
     metrics.watch_events(lambda: EventCounts(0, 0, {"queue_full": 0}, 0, ""))
     metrics.watch_spans(lambda: NO_SPANS)
+    metrics.watch_evidence(lambda: {"failed": 0})
     return metrics
 
 
@@ -65,7 +66,7 @@ def families():
             family.type,
             tuple(name for name in family.samples[0].labels if name != "le"),
         )
-        for family in (*used().registry.collect(), *Scrape(Crew, dict).about_workers())
+        for family in (*used().registry.collect(), *Scrape(Crew, dict, int).about_workers())
     }
 
 

@@ -17,6 +17,7 @@ from gateway.config.yaml import YamlText, dump
 from gateway.execution.outcome import Routed
 from gateway.publishing.prepare import nothing_yet, prepare
 from gateway.routing.table import BoundArm, BoundRoute
+from gateway.tally import RouteTally
 from runners.core.errors import DeadlineExceeded, RunnerError
 from runners.core.runner import Description
 from runners.core.tensor import InferenceRequest, InferenceResponse, Signature, Tensor, TensorSpec
@@ -110,7 +111,7 @@ def endpoints() -> dict[str, ScriptedEndpoint]:
 def bind(endpoints):
     """A bound route over the scripted endpoints, from the base document with changes."""
 
-    def bound(**changes: object) -> BoundRoute:
+    def bound(*, tally: RouteTally | None = None, **changes: object) -> BoundRoute:
         route = compiled(**changes)
         gatherer = route.gatherer(b"secret")
         gatherer.pins = {f"v{n}": name for n, name in enumerate(("old", "new", "dumb"), start=1)}
@@ -129,6 +130,7 @@ def bind(endpoints):
             meter=SilentMeter(),
             shadow_terms=route.shadow_terms,
             coin_salt=route.coin_salt,
+            tally=tally,
         )
 
     return bound

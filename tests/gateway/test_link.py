@@ -5,14 +5,17 @@ import socket
 
 import pytest
 
+from gateway.increments import Bad, CellIncrement, CellKey, Counts, Increment
 from gateway.link import (
     Ask,
+    Counted,
     Discard,
     Ready,
     Start,
     Stop,
     Swap,
     Swapped,
+    Taken,
     Told,
     Warm,
     Warmed,
@@ -21,6 +24,10 @@ from gateway.link import (
 )
 from observability.merge import Family, Sample
 
+KEY = CellKey("digits@1", 0, '{"new":1000000}', 170_000_000, "new")
+BAD = Bad("error_rate", -(2**63), "event-1", 1.7e9)
+INCREMENT = Increment(3, 1, 2, 1, {"latency_p50": 1}, {}, {40: 2}, 0.1, 0.01, [2**63 - 1], [BAD])
+COUNTS = Counts(170_000_001, {"digits@1": 1}, [CellIncrement(KEY, INCREMENT)], {"digits@1": [2]}, {"digits@1": ["x"]})
 SNAPSHOT = [Family("n", "counter", "text", [Sample("n_total", {"arm": "a"}, 1.0)])]
 
 
@@ -36,10 +43,11 @@ async def ends():
 
 async def test_messages_arrive_whole_and_in_order(ends):
     control, worker = ends
-    orders = [Start(b"\0" * 100_000, 1, 3, 4), Ask(1), Warm(2, b"routes"), Swap(2), Discard(3), Stop()]
+    orders = [Start(b"\0" * 100_000, 1, 3, 4), Ask(1), Warm(2, b"routes"), Swap(2), Discard(3), Taken(7), Stop()]
     for order in orders:
         control.send(order)
     reports = [Ready(1, ["digits"], {"bad": "missing"}), Told(1, SNAPSHOT), Warmed(2, {"arm": "no file"}), Swapped(2)]
+    reports.append(Counted(7, COUNTS, is_last=True))
     for report in reports:
         worker.send(report)
 
