@@ -5,10 +5,12 @@ candidate's share of bad requests less `ratio` times the baseline's; the arms ar
 and no ramp can pass for a difference.
 
 How bursty an arm is, is seen by how much its successive blocks differ: the squares of these differences over what
-chance would give, 1 on average where events are independent. The largest does not count, since an arm that breaks once
-makes one; a burst makes two. With the usual bar of 1.5 one innocent candidate in eight is condemned while bursts are
-still few; here it is 1, which costs an honest regression an epoch or two.
+chance would give, 1 on average where events are independent. The largest move does not count, since an arm that breaks
+once makes one (of two differences where it breaks amid a block); a burst makes two. The usual bar of 1.5 lets too many
+innocent candidates pass while bursts are still few, so the bar comes down as differences come in.
 """
+
+from math import copysign, sqrt
 
 from msgspec import Struct
 
@@ -37,17 +39,22 @@ class Count(Struct, frozen=True):
 
 
 class Spread(Struct, frozen=True):
-    """How much one arm's successive blocks differ: the sum of squared differences in units of what chance gives."""
+    """How much one arm's successive blocks differ: the sum of squared differences in units of what chance gives.
+
+    `move` is the latest difference, negative where the rate fell; `largest` the largest one or two in one direction.
+    """
 
     latest: Count = Count()
     nonzero_n: int = 0
     pairs_n: int = 0
     sum: float = 0.0
+    move: float = 0.0
     largest: float = 0.0
 
     @property
     def is_wide(self) -> bool:
-        return self.sum - self.largest > self.pairs_n
+        by_chance = self.pairs_n + sqrt(3 * self.pairs_n)  # mean and one deviation: differences share blocks
+        return self.sum - self.largest > by_chance
 
 
 class Blocks(Struct, frozen=True):
@@ -122,6 +129,15 @@ def _after(spread: Spread, block: Count) -> Spread:
     pooled = spread.latest + block
     chance = pooled.rate * (1 - pooled.rate)
     if not spread.latest.of_n or chance <= 0:
-        return Spread(block, nonzero_n, spread.pairs_n, spread.sum, spread.largest)
-    apart = (block.rate - spread.latest.rate) ** 2 / (chance * (1 / block.of_n + 1 / spread.latest.of_n))
-    return Spread(block, nonzero_n, spread.pairs_n + 1, spread.sum + apart, max(spread.largest, apart))
+        return Spread(block, nonzero_n, spread.pairs_n, spread.sum, 0.0, spread.largest)
+    rise = block.rate - spread.latest.rate
+    apart = rise**2 / (chance * (1 / block.of_n + 1 / spread.latest.of_n))
+    together = apart + (abs(spread.move) if rise * spread.move > 0 else 0.0)
+    return Spread(
+        block,
+        nonzero_n,
+        spread.pairs_n + 1,
+        spread.sum + apart,
+        copysign(apart, rise),
+        max(spread.largest, together),
+    )

@@ -15,7 +15,7 @@ class Form(StrEnum):
 
     EVENTS = "events"  # the single bad event: for what a model does by itself, independently for each request
     BLOCKS = "blocks"  # ten seconds: for what comes in bursts
-    AUTO = "auto"  # events, but no two epochs alone convict; blocks once events are seen to come in bursts
+    AUTO = "auto"  # events, but a few epochs alone never convict; blocks once events come in bursts
 
 
 class Bound(Struct, frozen=True, kw_only=True):

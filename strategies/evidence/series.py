@@ -12,7 +12,7 @@ from strategies.evidence.restarts import Restarted, extended, opened
 from strategies.evidence.restarts import log_e as restarted_log_e
 from strategies.evidence.share_test import HARM_RATIOS, SAFE_RATIOS, Vector, gained, log_mean, plus
 
-EPOCHS_TO_CONVICT = 3  # in the auto form: a burst of less than an epoch touches two
+EPOCHS_TO_CONVICT = 4  # in the auto form: a burst that is shorter than an epoch touches two, and two may meet
 NEVER = -700.0
 
 
@@ -101,7 +101,9 @@ def safe_log_e(rule: Rule, bound: Bound, series: Series) -> float:
 
 
 def is_safe(rule: Rule, bound: Bound, series: Series) -> bool:
-    """Whether the candidate is proven to keep the bound's margin."""
+    """Whether the candidate is proven to keep the bound's margin. Where nothing is counted among, nothing can break."""
+    if not series.candidate.of_n + series.baseline.of_n:
+        return True
     below = bound.limit if bound.limit is not None else bound.rate
     if safe_log_e(rule, bound, series) >= rule.proves_at:
         return True
@@ -116,7 +118,7 @@ def _gained_over(limit: float, candidate: Count) -> Vector:
 
 
 def _harm_cap(rule: Rule, test: Restarted) -> float:
-    """What one epoch may add, so that three which are wholly bad convict and two do not. Known before the epoch is."""
+    """What one epoch may add, so that no fewer than `EPOCHS_TO_CONVICT` convict. Known before the epoch is."""
     number = max(test.restarts_n, 1)
     whole = rule.condemns_at + log(2) + log(2 * len(HARM_RATIOS)) + log(number * (number + 1) / 2)
     return whole / EPOCHS_TO_CONVICT

@@ -11,7 +11,7 @@ def rule_of(*bounds: Bound, **terms) -> Rule:
 
 
 def events_bound(metric: str = ERROR_RATE, **terms) -> Bound:
-    return Bound(metric=metric, form=Form.EVENTS, **terms)
+    return Bound(metric=metric, **{"form": Form.EVENTS, **terms})
 
 
 def arm(requests_n: int = 0, bad_n: int = 0, metric: str = ERROR_RATE, **counts) -> ArmCounts:

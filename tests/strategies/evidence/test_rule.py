@@ -3,7 +3,7 @@
 import pytest
 from msgspec import msgpack
 
-from strategies.evidence.epochs import ERROR_RATE, INVALID_OUTPUT, RUN_ERRORS
+from strategies.evidence.epochs import ERROR_RATE, INVALID_OUTPUT, RUN_ERRORS, ArmCounts
 from strategies.evidence.rule import Evidence, Form, Verdict, fold, judge, start
 from tests.strategies.evidence.streams import arm, epoch, events_bound, folded, rule_of
 
@@ -160,3 +160,41 @@ def test_where_units_are_no_longer_told_apart_only_blocks_speak():
     assert (judge(rule, found).readings[0].log_e, judge(rule, found).readings[0].form) == (0, Form.BLOCKS)
     longer = folded(rule, [epoch(n, arm(100, 50), arm(100, 5)) for n in range(10, 40)], found)
     assert judge(rule, longer).verdict is Verdict.FAIL
+
+
+def test_arms_whose_calls_share_no_runs_are_not_kept_back_for_want_of_runs():
+    rule = rule_of(events_bound(), events_bound(RUN_ERRORS))
+    assert verdict(rule, [calm(number) for number in range(150)]) is Verdict.PROVEN
+
+
+def test_a_candidate_that_dies_is_condemned_in_the_careful_form_too_after_four_epochs():
+    """The first of them is not whole; and one that recovers within an epoch is not condemned."""
+    rule = rule_of(events_bound(form=Form.AUTO))
+    good = folded(rule, [calm(number) for number in range(60)])
+    dead = [epoch(60, arm(100, 60), arm(100, 1)), *(epoch(n, arm(100, 100), arm(100, 1)) for n in range(61, 66))]
+    verdicts = [judge(rule, folded(rule, dead[:n], good)).verdict for n in range(1, 7)]
+    assert Verdict.FAIL not in verdicts[:2]
+    assert verdicts[-1] is Verdict.FAIL
+    burst = [epoch(60, arm(100, 60), arm(100, 1)), epoch(61, arm(100, 60), arm(100, 1)), *map(calm, range(62, 100))]
+    assert all(judge(rule, folded(rule, burst[:n], good)).verdict is not Verdict.FAIL for n in range(1, 41))
+
+
+def test_an_absolute_limit_needs_no_baseline_and_takes_incidents_of_both_for_harm():
+    rule = rule_of(events_bound("action:block", limit=0.03))
+    within = [epoch(n, arm(100, 3, "action:block"), arm(100)) for n in range(200)]
+    assert verdict(rule, within) is not Verdict.FAIL
+    assert verdict(rule, [epoch(n, arm(100, 9, "action:block"), arm(100, 9, "action:block")) for n in range(5)]) is (
+        Verdict.FAIL
+    )
+    assert verdict(rule, [epoch(n, arm(500, 1, "action:block"), arm(500)) for n in range(4)]) is Verdict.PROVEN
+
+
+def test_latency_is_one_guardrail_of_three_quantiles():
+    rule = rule_of(events_bound("latency"))
+    counts = {"latency_p50": 90, "latency_p90": 50, "latency_p99": 20}
+    slow, usual = (
+        ArmCounts(100, events=each) for each in (counts, {"latency_p50": 50, "latency_p90": 10, "latency_p99": 1})
+    )
+    found = judge(rule, folded(rule, [epoch(1, slow, usual)]))
+    assert (found.verdict, found.guardrail) == (Verdict.FAIL, "latency")
+    assert [count.events_n for count in found.readings[0].candidate] == [90, 50, 20]
