@@ -20,6 +20,7 @@ from gateway.cli import (
     review,
     schema,
     serve,
+    simulate,
     state,
     token,
     validate,
@@ -45,6 +46,7 @@ app.command("describe")(look.describe)
 app.command("history")(look.history)
 app.command("get")(look.get)
 app.command("disagreements")(disagreements.disagreements)
+app.command("simulate")(simulate.simulate)
 app.command("plan")(plan.plan)
 app.command("assign")(assign.assign)
 app.command("override")(override.override)

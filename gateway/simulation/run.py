@@ -1,0 +1,197 @@
+"""One run on a virtual clock: observations are counted into epochs, epochs are judged, and what that moves is live.
+
+The clock is the observations' own. An epoch is over when one of a later epoch comes, or none; what its verdict moves
+holds from the next one on.
+"""
+
+from math import inf
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.config.compiled import CompiledRoute
+from gateway.simulation.counted import Counted
+from gateway.simulation.observations import Observation
+from gateway.simulation.setup import Setup
+from strategies.core.assignment import unit_bytes
+from strategies.core.plan import RequestFacts
+from strategies.core.state import WAITING, Phase, RolloutState, live_ppm
+from strategies.evidence.epochs import EPOCH_S, Epoch
+from strategies.evidence.rule import Judgement
+from strategies.rollout.course import Course, after_epoch, after_silence, enter, published
+
+MOVES = {
+    Phase.BAKING: "advance",
+    Phase.HELD: "hold",
+    Phase.AWAITING_APPROVAL: "await_approval",
+    Phase.PROMOTED: "promote",
+    Phase.ROLLED_BACK: "rollback",
+}
+FINALS = {
+    Phase.BAKING: "running",
+    Phase.HELD: "held",
+    Phase.AWAITING_APPROVAL: "held",
+    Phase.PROMOTED: "promoted",
+    Phase.ROLLED_BACK: "rolled_back",
+}
+
+
+class Line(Struct, frozen=True):
+    """A changed verdict, or a move, and where that led. `step` counts from 1, `n` the run's requests so far."""
+
+    run: str | int
+    t: float
+    n: int
+    phase: str
+    step: int
+    share_ppm: int
+    verdict: str
+    guardrail: str
+    log_e: float
+    move: str
+
+
+class Final(Struct, frozen=True):
+    """What became of a run: promoted, rolled_back, held, running; when, and after how many of its requests."""
+
+    run: str | int
+    final: str
+    t: float
+    n: int
+
+
+class OutOfOrder(ValueError):
+    """An observation of an epoch that is over."""
+
+
+class Run:
+    """One rollout from its first step."""
+
+    def __init__(self, name: str | int, setup: Setup) -> None:
+        self.lines: list[Line | Final] = []  # what was said since somebody took it
+        self.is_over = False
+        self._name = name
+        self._setup = setup
+        self._counted = Counted(str(name))
+        self._course = enter(setup.rule, RolloutState())
+        self._route: CompiledRoute
+        self._epoch = -1  # the one that is open
+        self._n = 0
+        self._verdict = ""
+        self._begin_step(None)
+
+    def observe(self, seen: Observation) -> None:
+        """Count one observation, after closing the epochs that are over with it. Raises OutOfOrder."""
+        number = int(seen.t) // EPOCH_S
+        if number != self._epoch and not self.is_over:
+            self._pass_to(number)
+        if self.is_over:
+            return
+        self._n += 1
+        facts = self._facts_of(seen)
+        plan = self._route.decider.plan_for(facts)
+        if plan.assigned is not None:
+            self._counted.count(seen, plan, facts)
+
+    def fold(self, epoch: Epoch) -> None:
+        """Judge an epoch that was counted elsewhere."""
+        if epoch.number < self._epoch:
+            raise OutOfOrder(f"epoch {epoch.number} comes after epoch {self._epoch}; write a run in the order of time")
+        if self._epoch >= 0:
+            self._wait(self._epoch + 1, epoch.number)
+        self._epoch = epoch.number
+        self._n += sum(arm.requests_n for arm in epoch.arms.values())
+        if not self.is_over:
+            self._walk(epoch)
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        if not self.is_over and self._epoch >= 0:
+            self._close()
+        if not self.is_over:
+            self._finish((self._epoch + 1) * EPOCH_S)
+
+    def take(self) -> list[Line | Final]:
+        """What was said since this was last asked."""
+        taken, self.lines = self.lines, []
+        return taken
+
+    def _pass_to(self, number: int) -> None:
+        if number < self._epoch:
+            raise OutOfOrder(f"t is in epoch {number}, after epoch {self._epoch}; write a run in the order of time")
+        if self._epoch >= 0:
+            self._close()
+            self._wait(self._epoch + 1, number)
+        self._epoch = number
+
+    def _close(self) -> None:
+        epoch = self._counted.close(self._epoch)
+        if epoch is None:
+            self._wait(self._epoch, self._epoch + 1)
+        else:
+            self._walk(epoch)
+
+    def _walk(self, epoch: Epoch) -> None:
+        self._follow(after_epoch(self._course, epoch, self._setup.rule, self._setup.ramp), epoch.number)
+
+    def _wait(self, first: int, after: int) -> None:
+        """Epochs without a request: time goes by."""
+        for number in range(first, after):
+            if self.is_over or self._course.state.phase is not Phase.BAKING:  # nobody climbs, whatever time it is
+                return
+            self._follow(after_silence(self._course, float((number + 1) * EPOCH_S), self._setup.ramp), number)
+
+    def _follow(self, course: Course, number: int) -> None:
+        """Say what is new, and make it live."""
+        before = self._course.state
+        has_moved = (course.state.phase, course.state.step) != (before.phase, before.step)
+        self._course = course
+        if has_moved or course.judgement.verdict != self._verdict:
+            self._verdict = course.judgement.verdict
+            self.lines.append(self._line((number + 1) * EPOCH_S, MOVES[course.state.phase] if has_moved else ""))
+        if not has_moved:
+            return
+        if course.state.phase in WAITING:
+            self._begin_step(self._route)
+        else:
+            self._finish((number + 1) * EPOCH_S)
+
+    def _begin_step(self, before: CompiledRoute | None) -> None:
+        state = replace(self._course.state, slow_s=self._counted.slow_s())
+        self._route = self._setup.compiled(state, before.decider.allocation if before else None)
+        self._course = published(self._course, state)
+        self._counted.begin(self._route, state.step, state.slow_s)
+
+    def _facts_of(self, seen: Observation) -> RequestFacts:
+        unit = "" if seen.unit is None else str(seen.unit)
+        own = unit or f"{self._name}/{self._n}"
+        attributes = tuple(seen.attributes.get(name, "") for name in self._route.attribute_names)
+        return RequestFacts("", unit, self._route.point_of(unit_bytes(own)), attributes)
+
+    def _line(self, t: float, made: str) -> Line:
+        state, judgement = self._course.state, self._course.judgement
+        return Line(
+            run=self._name,
+            t=t,
+            n=self._n,
+            phase=state.phase,
+            step=state.step + 1,
+            share_ppm=live_ppm(self._setup.ramp.shares_ppm, state),
+            verdict=judgement.verdict,
+            guardrail=judgement.guardrail,
+            log_e=_log_e(judgement),
+            move=made,
+        )
+
+    def _finish(self, t: float) -> None:
+        self.is_over = True
+        self.lines.append(Final(self._name, FINALS[self._course.state.phase], t, self._n))
+        self._counted = Counted("")  # what it counted is of no use any more
+
+
+def _log_e(judgement: Judgement) -> float:
+    """Of the guardrail that the verdict is about, else the highest of all."""
+    if judgement.guardrail == "srm":
+        return judgement.srm_log_e
+    named = [reading.log_e for reading in judgement.readings if reading.metric == judgement.guardrail]
+    return max(named or [reading.log_e for reading in judgement.readings], default=-inf)
