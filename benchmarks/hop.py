@@ -4,11 +4,13 @@
 
 The replica is a plain process; Ray is on the path of no request, so it is in no figure here. Callers are closed loops:
 each asks again once it has its answer. Every round measures every way, so that what the machine does meanwhile is done
-to all. The last column is the median of the ratios within each round.
+to all. Times are of processors, so that they mean something on a machine that others use as well: of this process, its
+callers included, and of the replica. The last column is the median of the ratios within each round.
 """
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, process_time
 
 import msgspec
 import numpy as np
@@ -43,7 +45,7 @@ Ask = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Cell:
-    """One way of one model with so many callers: calls a second, milliseconds."""
+    """One way of one model with so many callers: calls a second, milliseconds, and processor time a call."""
 
     what: str
     way: str
@@ -51,12 +53,15 @@ class Cell:
     calls_s: float
     p50_ms: float
     p99_ms: float
+    here_us: float = 0.0
+    replica_us: float = 0.0
 
 
-async def load(ask: Ask, at_once: int, seconds: float) -> tuple[float, float, float]:
-    """Calls a second, median and 99th percentile in milliseconds."""
+async def load(ask: Ask, at_once: int, seconds: float, replica_pid: int = 0) -> tuple[float, ...]:
+    """Calls a second, median and 99th percentile in milliseconds, processor time a call here and there."""
     times: list[float] = []
     until = perf_counter() + seconds
+    here_s, there_s = process_time(), spent_s(replica_pid)
 
     async def caller() -> None:
         while (began := perf_counter()) < until:
@@ -68,12 +73,21 @@ async def load(ask: Ask, at_once: int, seconds: float) -> tuple[float, float, fl
     await asyncio.gather(*[caller() for _ in range(at_once)])
     took_s = perf_counter() - began
     ordered = sorted(times)
-    return len(times) / took_s, median(ordered) * 1e3, ordered[int(len(ordered) * 0.99)] * 1e3
+    cpu_us = [s / len(times) * 1e6 for s in (process_time() - here_s, spent_s(replica_pid) - there_s)]
+    return len(times) / took_s, median(ordered) * 1e3, ordered[int(len(ordered) * 0.99)] * 1e3, *cpu_us
+
+
+def spent_s(pid: int) -> float:
+    """Processor time of another process, 0 for none."""
+    if not pid:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
-async def replica(folder: Path, model: Path) -> AsyncIterator[dict[str, HopEndpoint]]:
-    """A replica process of this model, and an endpoint over each of its two sockets."""
+async def replica(folder: Path, model: Path) -> AsyncIterator[tuple[dict[str, HopEndpoint], int]]:
+    """A replica process of this model: an endpoint over each of its two sockets, and its number."""
     secret = folder / "secret"
     secret.write_bytes(b"of sixteen bytes or more")
     words = [__file__, "--replica", str(model), str(secret), str(folder / f"{model.parent.name}.sock")]
@@ -86,7 +100,7 @@ async def replica(folder: Path, model: Path) -> AsyncIterator[dict[str, HopEndpo
         endpoints[way].update(Membership(1, (Member("arm", "r", where),)))
         await endpoints[way].greeted(DEADLINE_S)
     try:
-        yield endpoints
+        yield endpoints, process.pid
     finally:
         for endpoint in endpoints.values():
             await endpoint.close()
@@ -116,11 +130,12 @@ async def small_models(folder: Path, seconds: float) -> list[Cell]:
     for name in ("tiny", "medium"):
         model, x = make_workload(name).models["old"], draw_input(name)
         here = await opened(model)
-        async with replica(folder, model) as there:
+        async with replica(folder, model) as (there, pid):
             for at_once in AT_ONCE:
                 for way, endpoint in {"here": here, **there}.items():
                     await load(asking(endpoint, x), at_once, 0.3)
-                    cells.append(Cell(name, way, at_once, *await load(asking(endpoint, x), at_once, seconds)))
+                    other = 0 if way == "here" else pid
+                    cells.append(Cell(name, way, at_once, *await load(asking(endpoint, x), at_once, seconds, other)))
         await here.close()
         if name == "medium":
             pace = await asyncio.to_thread(loop_plainly, model, 64, seconds)
@@ -137,9 +152,9 @@ async def large_model(folder: Path, seconds: float) -> list[Cell]:
     here = await opened(model)
     cells = [Cell("large", "here", 1, *await load(asking(here, x), 1, seconds))]
     await here.close()
-    async with replica(folder, model) as there:
+    async with replica(folder, model) as (there, pid):
         for way, endpoint in there.items():
-            cells.append(Cell("large", way, 1, *await load(asking(endpoint, x), 1, seconds)))
+            cells.append(Cell("large", way, 1, *await load(asking(endpoint, x), 1, seconds, pid)))
             ping = InferenceRequest("m", (Tensor("x", "FP32", x[:1]),))
             beside = asyncio.create_task(load(asking(endpoint, x), 1, seconds))
             ask = lambda e=endpoint, p=ping: e.infer(p, deadline_at=monotonic() + DEADLINE_S)  # noqa: E731
@@ -156,12 +171,17 @@ def ratio(cells: list[Cell], cell: Cell) -> float:
 
 
 def report(rounds: list[list[Cell]]) -> None:
-    sys.stdout.write("| model | way | at once | calls/s | p50 ms | p99 ms | of here |\n|---|---|---|---|---|---|---|\n")
+    sys.stdout.write(
+        "| model | way | at once | calls/s | p50 ms | p99 ms | CPU µs here | there | of here |\n|" + "---|" * 9 + "\n"
+    )
     for index, cell in enumerate(rounds[0]):
         same = [cells[index] for cells in rounds]
-        figures = [median(getattr(c, name) for c in same) for name in ("calls_s", "p50_ms", "p99_ms")]
+        figures = [
+            median(getattr(c, name) for c in same) for name in ("calls_s", "p50_ms", "p99_ms", "here_us", "replica_us")
+        ]
         share = median(ratio(cells, cells[index]) for cells in rounds)
-        words = f"{figures[0]:.0f} | {figures[1]:.3f} | {figures[2]:.2f} | {share:.2f}"
+        calls_s, p50_ms, p99_ms, here_us, replica_us = figures
+        words = f"{calls_s:.0f} | {p50_ms:.3f} | {p99_ms:.2f} | {here_us:.0f} | {replica_us:.0f} | {share:.2f}"
         sys.stdout.write(f"| {cell.what} | {cell.way} | {cell.at_once} | {words} |\n")
 
 

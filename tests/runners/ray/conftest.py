@@ -2,8 +2,11 @@
 
 import asyncio
 import struct
+import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,7 +20,7 @@ from runners.ray.endpoint import HopEndpoint
 from runners.ray.frame import Frame, Type, frame
 from runners.ray.members import Address, Member, Membership, State
 from runners.ray.server import HopServer
-from runners.ray.settings import Dial, Listen, Pace
+from runners.ray.settings import Dial, Listen, Pace, Tls
 from runners.ray.tensors import Wire
 
 SIGNATURE = Signature(
@@ -163,3 +166,33 @@ def hand():
         signature=SIGNATURE,
         patient=PATIENT,
     )
+
+
+@dataclass
+class Certificates:
+    """An authority, and what it signed."""
+
+    folder: Path
+    ca: Path = field(init=False)
+
+    def __post_init__(self):
+        self.ca = self.folder / "ca.pem"
+        self._run(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=ca"
+        )
+
+    def signed(self, name: str) -> Tls:
+        self._run(
+            f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN=x"
+        )
+        (self.folder / "ext").write_text(f"subjectAltName=DNS:{name}")
+        self._run(f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile ext -out {name}.pem")
+        return Tls(self.ca, self.folder / f"{name}.pem", self.folder / f"{name}.key")
+
+    def _run(self, words: str) -> None:
+        subprocess.run(["openssl", *words.split()], cwd=self.folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    return Certificates(tmp_path)

@@ -1,9 +1,6 @@
 """What the gateway's side of the hop promises its callers, whatever becomes of replicas and of the list of them."""
 
 import asyncio
-import subprocess
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +20,7 @@ from runners.ray.ejection import SEEN_N
 from runners.ray.endpoint import HopEndpoint
 from runners.ray.link import ReplicaLost
 from runners.ray.members import Address, Member, Membership, State
-from runners.ray.settings import Dial, Tls
+from runners.ray.settings import Dial
 
 
 def asked(endpoint, soon, hand, x=((1, 2, 3, 4),)):
@@ -374,36 +371,6 @@ async def test_a_replica_that_does_not_read_cannot_fill_our_memory(replica, hop,
         await waiting.pop()
     for call in waiting:
         call.cancel()
-
-
-@dataclass
-class Certificates:
-    """An authority, and what it signed."""
-
-    folder: Path
-    ca: Path = field(init=False)
-
-    def __post_init__(self):
-        self.ca = self.folder / "ca.pem"
-        self._run(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -subj /CN=ca"
-        )
-
-    def signed(self, name: str) -> Tls:
-        self._run(
-            f"req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr -subj /CN=x"
-        )
-        (self.folder / "ext").write_text(f"subjectAltName=DNS:{name}")
-        self._run(f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile ext -out {name}.pem")
-        return Tls(self.ca, self.folder / f"{name}.pem", self.folder / f"{name}.key")
-
-    def _run(self, words: str) -> None:
-        subprocess.run(["openssl", *words.split()], cwd=self.folder, check=True, capture_output=True)
-
-
-@pytest.fixture
-def certificates(tmp_path):
-    return Certificates(tmp_path)
 
 
 async def test_the_hop_can_be_encrypted_with_both_sides_known(replica, hop, hand, soon, certificates):
