@@ -42,6 +42,7 @@ class HopServer:
         self.beat_at = monotonic()  # when the loop was last seen turning
         self.address = Address()
         self._listen = listen
+        self._inode = 0  # of the socket file that is ours
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
         self._all_left = asyncio.Event()
@@ -56,6 +57,7 @@ class HopServer:
         try:
             if listen.unix:
                 self._servers.append(await loop.create_unix_server(self._connect, sock=_bound(listen.unix)))
+                self._inode = os.stat(listen.unix).st_ino  # noqa: PTH116
             if listen.host:
                 context = server_context(listen.tls) if listen.tls else None
                 server = await loop.create_server(
@@ -111,9 +113,10 @@ class HopServer:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        if self.address.unix:
+        if self._inode:
             with suppress(OSError):
-                os.unlink(self.address.unix)  # noqa: PTH108  nothing else here is a Path
+                if os.stat(self._listen.unix).st_ino == self._inode:  # noqa: PTH116  not a successor's
+                    os.unlink(self._listen.unix)  # noqa: PTH108
 
     def _beat(self) -> None:
         self.beat_at = monotonic()

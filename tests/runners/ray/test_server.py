@@ -160,6 +160,10 @@ async def test_what_a_dead_replica_left_is_taken_away(replica, tmp_path):
     first = await replica(unix=str(tmp_path / "s.sock"))
     second = await replica(unix=str(tmp_path / "s.sock"))
     assert first.address == second.address
+    await first.close()
+    assert Path(second.address.unix).exists()
+    await second.close()
+    assert not Path(second.address.unix).exists()
 
 
 async def test_an_address_that_cannot_be_had_is_told(secret, hand):
