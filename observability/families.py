@@ -41,6 +41,7 @@ def histogram(
 def collect_routes(routes: Routes) -> Iterator[Metric]:
     """Every family that has a `route` label. Each container is copied in one step: the event loop may be writing."""
     yield from _collect_requests(routes)
+    yield from _collect_interleaved(routes)
     yield from _collect_calls(routes)
     yield from _collect_arms(routes)
     yield from collect_batches(
@@ -74,6 +75,15 @@ def _collect_requests(routes: Routes) -> Iterator[Metric]:
         "Requests that have arrived and are not answered yet.",
         ("route",),
         [((route,), cells.inflight_n) for route, cells in routes],
+    )
+
+
+def _collect_interleaved(routes: Routes) -> Iterator[Metric]:
+    yield counter(
+        "turnout_interleaved",
+        "Requests whose answer is made of several arms', by what came of it.",
+        ("route", "result"),
+        [((route, result), n) for route, cells in routes for result, n in list(cells.interleaved.items())],
     )
 
 

@@ -91,6 +91,7 @@ class RouteCells:
         self.durations: defaultdict[str, Histogram] = defaultdict(Histogram)  # by protocol
         self.versions: dict[tuple[str, str], VersionCells] = {(NO_ARM, ""): VersionCells()}
         self.arms: dict[str, ArmCells] = {NO_ARM: ArmCells()}
+        self.interleaved: Tally = defaultdict(int)  # "merged", or why not -> requests that should be
         self.meters: list[RouteMeter] = []
 
     @property
@@ -138,6 +139,8 @@ class RouteMeter:
         calls = event.calls
         for call in calls:
             self._time(call, event.at)
+        if event.interleaving is not None or event.not_interleaved:
+            cells.interleaved[event.not_interleaved or "merged"] += 1
         if len(calls) > 1:
             self._count_fallbacks(calls)
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.likeness import difference_of
+from gateway.config.mergeable import merge_problems
 from gateway.routing.broken import BrokenEndpoint
 from gateway.routing.leases import Lease, Leases
 from gateway.routing.table import BoundArm, BoundRoute, RoutingTable
@@ -19,6 +20,7 @@ from runners.core.batching import Batches
 from runners.core.errors import LoadRefused
 from runners.core.runner import Description, Endpoint
 from strategies.core.arm import Arm, Role
+from strategies.core.decider import Decider
 
 LOG = logging.getLogger("turnout.bind")
 
@@ -126,7 +128,7 @@ class Binder:
             experiment=trial.experiment,
             strategy=route.strategy,
             arms=arms,
-            decider=route.decider,
+            decider=_unmerged(route.decider) if _unmergeable(route, arms) else route.decider,
             gather=gatherer.gather,
             attribute_names=route.attribute_names,
             unit_kind=route.unit_kind,
@@ -161,6 +163,9 @@ class _Opening:
             for bound in opened:
                 await self._close(bound)
             return baseline.endpoint.description.degraded
+        if amiss := _unmergeable(self._route, (baseline,)):
+            LOG.warning("route %s merges nothing: %s", self._route.name, amiss)
+            self.refused[f"route '{self._route.name}', strategy"] = amiss
         return tuple([await self._unless_unlike(bound, baseline) for bound in opened])
 
     async def _open(self, compiled: CompiledArm) -> BoundArm:
@@ -207,6 +212,23 @@ class _Opening:
         LOG.log(level, "%s: route %s, arm %s%s", kind, name, arm.name, f": {message}" if message else "")
         digest, provider = (known.digest, known.provider) if known else ("", "")
         self._report(LifeEvent(time(), kind, name, arm.name, message, self._revision, digest, provider))
+
+
+def _unmergeable(route: CompiledRoute, arms: tuple[BoundArm, ...]) -> str:
+    """Why nothing can be merged as the strategy says, "" where it can or where nothing is to be."""
+    baseline = next(bound for bound in arms if bound.arm.role is Role.BASELINE)
+    signature = baseline.endpoint.description.signature
+    found = [problem for plan in route.plans for problem in merge_problems(plan, signature)]
+    return "; ".join([f"{'.'.join(map(str, each.path))}: {each.what}, {each.cure}" for each in found])
+
+
+def _unmerged(decider: Decider) -> Decider:
+    """The same with the baseline alone in the place of those whose answers cannot be merged."""
+    allocation = decider.allocation
+    plans = tuple(
+        [replace(plan, serve=plan.serve[:1], merge=None) if plan.merge else plan for plan in allocation.plans]
+    )
+    return replace(decider, allocation=replace(allocation, plans=plans))
 
 
 def _endpoints_of(routes: Iterable[BoundRoute]) -> list[Endpoint]:

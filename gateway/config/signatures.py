@@ -6,11 +6,13 @@ What opens the models asks again, and knows more: files leave sizes open, and so
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gateway.config.check import arms_of
 from gateway.config.contents import model_file
 from gateway.config.directory import Configuration, place_of_route
 from gateway.config.documents import ArmDoc, RouteDoc
 from gateway.config.extends import extended
 from gateway.config.likeness import difference_of
+from gateway.config.mergeable import merge_problems
 from gateway.config.problems import ConfigRefused
 from runners import constant
 from runners.core.errors import LoadRefused
@@ -35,7 +37,7 @@ def check_signatures(configuration: Configuration) -> None:
 
 
 def signature_problems(document: RouteDoc, root: Path) -> list[Problem]:
-    """Arms whose files are no models, and arms whose files declare something else than the baseline's."""
+    """Files that are no models or declare something else than the baseline's, and words of the strategy for nothing."""
     found, problems = dict[str, Declared](), list[Problem]()
     for name, arm in document.arms.items():
         try:
@@ -45,7 +47,17 @@ def signature_problems(document: RouteDoc, root: Path) -> list[Problem]:
         else:
             if known is not None:
                 found[name] = known
-    return [*problems, *_unlike(document, found)]
+    return [*problems, *_unlike(document, found), *_unmergeable(document, found)]
+
+
+def _unmergeable(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[Problem]:
+    arms = arms_of(document)
+    known = found.get(arms.baseline.name)
+    if known is None:
+        return
+    for plan in document.strategy.plans(arms, None):
+        for problem in merge_problems(plan, known.signature, known.unranked):
+            yield Problem(("strategy", *problem.path), problem.what, problem.cure)
 
 
 def _unlike(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[Problem]:

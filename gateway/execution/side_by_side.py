@@ -4,25 +4,36 @@ The baseline's outputs stay as they are. Beside each stands NAME__ARM for every 
 NAME__1, NAME__2, … for all arms, the baseline among them, in an order that coins deal out for each request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from gateway.execution.outcome import Impression, Routed
-from runners.core.tensor import InferenceResponse, Tensor
+from gateway.execution.ranking import NotMerged
+from runners.core.errors import InvalidOutput
+from runners.core.tensor import InferenceResponse, Signature, Tensor, TensorSpec
 from strategies.core.arm import Arm
-from strategies.core.merge import Merge, Slots
-from strategies.interleaving.coins import Coins, HashedCoins
+from strategies.core.merge import Merge, Mode, Slots
+from strategies.core.plan import Plan
+from strategies.interleaving.coins import HashedCoins
 from strategies.interleaving.merged import whole
+from strategies.interleaving.slots import BETWEEN, dealt, named, slots_of
 
-BETWEEN = "__"
 
-
-def slots_of(merge: Merge, serve: Sequence[Arm]) -> tuple[str, ...]:
-    """What is written after an output's name, in the order of the answer."""
-    if merge.slots is Slots.BLIND:
-        return tuple([str(place) for place in range(1, len(serve) + 1)])
-    return tuple([arm.name for arm in serve[1:]])
+def specs_beside(plan: Plan, signatures: Mapping[int, Signature]) -> list[TensorSpec]:
+    """The outputs that stand beside the baseline's, as metadata tells them. `signatures` are by index of the arm."""
+    if plan.merge is None or plan.merge.mode is not Mode.BOTH:
+        return []
+    is_blind = plan.merge.slots is Slots.BLIND
+    found = []
+    for slot, arm in zip(slots_of(plan.merge, plan.serve), plan.serve if is_blind else plan.serve[1:], strict=True):
+        for own in signatures[plan.serve[0].index].outputs:
+            each = plan.serve if is_blind else (arm,)  # a blind slot may hold what any of them says
+            specs = [spec for arm in each for spec in signatures[arm.index].outputs if spec.name == own.name]
+            shapes = zip(*(spec.shape for spec in specs), strict=True)
+            shape = tuple([sizes[0] if len(set(sizes)) == 1 else -1 for sizes in shapes])
+            found.append(TensorSpec(named(own.name, slot), own.datatype, shape if specs else own.shape))
+    return found
 
 
 def names_asked(merge: Merge, serve: Sequence[Arm], wanted: Sequence[str]) -> tuple[str, ...] | None:
@@ -35,30 +46,35 @@ def names_asked(merge: Merge, serve: Sequence[Arm], wanted: Sequence[str]) -> tu
 def put_together(
     routed: Routed, merge: Merge, answers: Sequence[InferenceResponse]
 ) -> tuple[tuple[Tensor, ...], tuple[Impression, ...]]:
-    """All outputs that were asked for, and which slot is whose. It is one choice, however many rows there are."""
+    """All outputs that were asked for, and which slot is whose. It is one choice, however many rows there are.
+
+    Raises NotMerged.
+    """
     serve = routed.decision.plan.serve
     slots = slots_of(merge, serve)
     order = list(range(len(serve)))
     if merge.slots is Slots.BLIND:
-        order = _dealt(len(serve), HashedCoins(routed.route.coin_salt, routed.facts.event_id, 0))
+        order = dealt(len(serve), HashedCoins(routed.route.coin_salt, routed.facts.event_id, 0))
     own = answers[0].outputs
     names = [tensor.name for tensor in own]
     outputs = list(own)
     for slot, ranker in zip(slots, order if merge.slots is Slots.BLIND else order[1:], strict=True):
         given = {tensor.name: tensor for tensor in answers[ranker].outputs}
-        outputs += [replace(given[name], name=f"{name}{BETWEEN}{slot}") for name in names if name in given]
+        if any(name not in given for name in names):
+            raise NotMerged(InvalidOutput.code, ranker)
+        outputs += [replace(given[name], name=named(name, slot)) for name in names]
     wanted = routed.request.outputs
     if wanted:
         by_name = {tensor.name: tensor for tensor in outputs}
         outputs = [by_name[name] for name in wanted if name in by_name]
-        if not all(any(name.endswith(BETWEEN + slot) for name in wanted) for slot in slots):
+        if not _sees_all(wanted, names, slots, merge):
             return tuple(outputs), ()  # who sees only some of the answers has no choice to make
     shown = slots if merge.slots is Slots.BLIND else tuple([arm.name for arm in serve])
     shares = tuple([whole(ranker, len(serve)) for ranker in order])
     return tuple(outputs), (Impression(0, shown, tuple([arm.name for arm in serve]), shares),)
 
 
-def _dealt(count: int, coins: Coins) -> list[int]:
-    """All orders alike: the first place is dealt first, from all that are left."""
-    left = list(range(count))
-    return [left.pop(coins.pick(len(left))) for _ in range(count)]
+def _sees_all(wanted: Sequence[str], own: Sequence[str], slots: Sequence[str], merge: Merge) -> bool:
+    """Whether something of every arm is among what a client asked for."""
+    is_own_seen = merge.slots is Slots.BLIND or any(name in own for name in wanted)
+    return is_own_seen and all(any(name.endswith(BETWEEN + slot) for name in wanted) for slot in slots)

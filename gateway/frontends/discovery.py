@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.errors import Malformed, UnknownModel
+from gateway.execution.side_by_side import specs_beside
 from gateway.frontends.readiness import Readiness
 from gateway.routing.router import Router
 from gateway.routing.table import BoundArm, BoundRoute
@@ -52,7 +53,7 @@ class Discovery:
             "versions": list(_versions(route)),
             "platform": description.platform,
             "inputs": [_metadata(spec) for spec in description.signature.inputs],
-            "outputs": [_metadata(spec) for spec in description.signature.outputs],
+            "outputs": [_metadata(spec) for spec in (*description.signature.outputs, *_beside(route, version))],
         }
 
     def config(self, name: str, version: str) -> Document:
@@ -68,7 +69,7 @@ class Discovery:
             "backend": backend,
             "max_batch_size": 0,
             "input": [_config(spec) for spec in description.signature.inputs],
-            "output": [_config(spec) for spec in description.signature.outputs],
+            "output": [_config(spec) for spec in (*description.signature.outputs, *_beside(route, version))],
         }
 
     def signature(self, name: str, version: str) -> Signature:
@@ -119,6 +120,14 @@ class Discovery:
                 return bound
         known = ", ".join(_versions(route))
         raise UnknownModel(f"model '{route.name}' has no version '{version[:NAME_SHOWN]}'; there is {known}")
+
+
+def _beside(route: BoundRoute, version: str) -> list[TensorSpec]:
+    """Other arms' outputs in the route's answers; a version that is asked for answers alone."""
+    if version:
+        return []
+    signatures = {bound.arm.index: bound.endpoint.description.signature for bound in route.arms}
+    return next((specs for plan in route.decider.allocation.plans if (specs := specs_beside(plan, signatures))), [])
 
 
 def _versions(route: BoundRoute) -> Iterator[str]:

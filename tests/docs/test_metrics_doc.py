@@ -36,6 +36,7 @@ def used():
     meter.watch_batches("a", BatchCounts())
     meter.set_provider("a", "CPUExecutionProvider", degraded=False)
     meter.record(RequestEvent(0.0, "e", "q", assigned_arm="b", answered_arm="a", calls=(FAILED, ANSWERED), status="ok"))
+    meter.record(RequestEvent(0.0, "e", "q", not_interleaved="timeout"))
     meter.begin_shadow("b")
     shadow = {**SHADOW, "at": 0.0, "event_id": "e", "request_id": "q", "route": "r", "arm": "b", "agreement": 1.0}
     meter.record_shadow(ShadowEvent(**shadow, outcome="match", dropped="", call=ANSWERED))

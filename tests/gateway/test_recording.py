@@ -1,9 +1,13 @@
 """What is written down about a request, once."""
 
+from fractions import Fraction
+
 import pytest
+from msgspec.structs import replace
 
 from gateway.arrival import Reply
 from gateway.execution.executor import execute
+from gateway.execution.outcome import Impression
 from gateway.recording import Recorder
 from observability.event import RequestEvent
 from observability.metrics import Metrics
@@ -68,3 +72,33 @@ def test_a_recorder_that_fails_is_a_counter(recorder, arrive, caplog):
 
     assert recorder.failed_n == 1  # turnout_records_failed_total
     assert "could not be recorded" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("shares", "teams"),
+    [
+        (((), (Fraction(1), Fraction(0))), ("", "old")),
+        (((Fraction(8, 9), Fraction(1, 9)), (Fraction(0), Fraction(1))), ("old=8/9 new=1/9", "new")),
+    ],
+)
+async def test_a_merged_list_is_recorded_with_all_it_was_made_of(
+    recorder, log, bind, route_request, arrive, shares, teams
+):
+    routed = route_request(bind(strategy={"kind": "interleave", "partners": ["new"], "ids": "y"}))
+    outcome = replace(
+        await execute(routed),
+        impressions=(Impression(0, ("a", "b"), ("old", "new"), shares, (("a", "b"), ("a", "c"))),),
+    )
+    recorder.record(arrive(), routed, outcome, Reply("ok", http_status=200))
+
+    found = log[0].interleaving
+    assert (found.method, found.salt, found.rankers) == ("team_draft", "digits/0", ("old", "new"))
+    assert [(row.lists, row.items, row.teams) for row in found.rows] == [((("a", "b"), ("a", "c")), ("a", "b"), teams)]
+
+
+async def test_why_a_list_was_not_merged_is_recorded(recorder, log, bind, route_request, arrive):
+    routed = route_request(bind())
+    outcome = replace(await execute(routed), not_interleaved="timeout")
+    recorder.record(arrive(), routed, outcome, Reply("ok", http_status=200))
+
+    assert (log[0].interleaving, log[0].not_interleaved) == (None, "timeout")

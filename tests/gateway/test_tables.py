@@ -204,3 +204,25 @@ async def test_the_end_closes_everything(site):
 
 def _without(name: str):
     return {arm: what for arm, what in BASE["arms"].items() if arm != name}
+
+
+async def test_a_strategy_that_cannot_merge_is_refused_and_the_baseline_answers(site):
+    """A word for an output that the model does not have holds up a change, and answers nobody with an error."""
+    strategy = {"kind": "interleave", "partners": ["new"], "ids": "no_such_output"}
+    bound = await site.binder.bind(1, site.routes(Apply(documents(strategy=strategy))))
+
+    (reason,) = bound.refused.values()
+    assert list(bound.refused) == ["route 'digits', strategy"]
+    assert "the baseline has no output 'no_such_output', its outputs are y" in reason
+    plans = bound.table.routes["digits"].decider.allocation.plans
+    assert [(plan.label, plan.merge) for plan in plans] == [("old", None)]
+    await bound.lease.end()
+
+
+async def test_a_strategy_that_can_merge_is_kept(site):
+    strategy = {"kind": "interleave", "partners": ["new"], "mode": "both"}
+    bound = await site.binder.bind(1, site.routes(Apply(documents(strategy=strategy))))
+
+    assert bound.refused == {}
+    assert [plan.label for plan in bound.table.routes["digits"].decider.allocation.plans] == ["old+new"]
+    await bound.lease.end()

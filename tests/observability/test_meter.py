@@ -1,5 +1,6 @@
 import pytest
 
+from observability.event import Interleaving, RequestEvent
 from observability.meter import BOUNDS_S, Histogram, RouteCells, RouteMeter
 
 ARMS = (("fraud-7", "7"), ("fraud-8", "8"), ("fraud-9", "9"))
@@ -117,3 +118,18 @@ def test_what_only_the_old_table_had_disappears_with_it(cells, meter):
     meter.forget()
     assert {("none", ""), ("fraud-7", "7"), ("fraud-8", "8.1")} == set(cells.versions)
     assert {"none", "fraud-7", "fraud-8"} == set(cells.arms)
+
+
+def test_merged_answers_are_counted_by_what_came_of_them():
+    """How often a partner was too late is one number."""
+    cells = RouteCells()
+    meter = RouteMeter(cells, "interleave", [("old", "1")])
+    merged = Interleaving("team_draft", "r/0", ("old", "new"), ())
+    for event in (
+        RequestEvent(0.0, "a", "a", interleaving=merged),
+        RequestEvent(0.0, "b", "b", not_interleaved="timeout"),
+        RequestEvent(0.0, "c", "c"),
+    ):
+        meter.record(event)
+
+    assert cells.interleaved == {"merged": 1, "timeout": 1}

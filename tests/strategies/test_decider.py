@@ -1,11 +1,13 @@
 """Deciding: the same for every route, whatever its strategy."""
 
 import pytest
+from msgspec.structs import replace
 
 from strategies.core.assignment import reallocate
 from strategies.core.decider import Decider, ShadowTable, shadow_draw
 from strategies.core.enrolment import Audience
-from strategies.core.plan import Reason, RequestFacts, answering, uncounted
+from strategies.core.merge import Merge, Mode
+from strategies.core.plan import Reason, RequestFacts, answering, merging, uncounted
 
 REGION = 0
 
@@ -92,3 +94,12 @@ def test_deciding_twice_decides_alike(decider):
 def test_more_than_eight_shadows_are_refused(arms):
     with pytest.raises(ValueError, match="at most 8 shadows"):
         ShadowTable((shadow_draw("s/0", arms["new"], 1),) * 9)
+
+
+def test_a_partner_is_not_its_own_shadow(arms, decider):
+    """Whoever is called on the client's time is not called again behind it."""
+    plan = merging((arms["newer"],), Merge(Mode.BOTH), 1_000_000, arms)
+    together = replace(decider, allocation=reallocate(None, (plan,)))
+
+    assert all(arms["newer"] not in together.decide(facts(event_id=f"e{n}")).shadows for n in range(20))
+    assert any(arms["dumb"] in together.decide(facts(event_id=f"e{n}")).shadows for n in range(100))

@@ -5,9 +5,11 @@ import pytest
 from strategies.ab import Ab
 from strategies.baseline import Baseline
 from strategies.canary import Canary, Step
+from strategies.core.merge import Merge, Method, Mode, Slots
 from strategies.core.plan import Reason
 from strategies.core.spec import Problem
 from strategies.core.state import Phase, RolloutState
+from strategies.interleave import Interleave
 
 
 def shares_of(plans) -> dict[str, int]:
@@ -77,3 +79,55 @@ def test_only_candidates_can_be_examined(arms, name, cure):
 
     assert isinstance(problem, Problem)
     assert problem.cure == cure
+
+
+def interleaved(**words) -> Interleave:
+    return Interleave(**{"kind": "interleave", "partners": ("new",), "ids": "items"} | words)
+
+
+def test_interleaving_calls_the_baseline_first_and_counts_nobody(arms):
+    together, alone = interleaved(partners=("new", "newer"), share="20%", aligned=("price",), k=5).plans(arms, None)
+
+    assert ([arm.name for arm in together.serve], together.label) == (["old", "new", "newer"], "old+new+newer")
+    assert (together.assigned, together.share_ppm) == (None, 200_000)
+    assert [arm.name for arm in together.fallback] == ["dumb"]
+    assert together.merge == Merge(Mode.MERGE, Method.TEAM_DRAFT, ids="items", aligned=("price",), k=5)
+    assert (alone.assigned, alone.share_ppm, alone.merge) == (arms.baseline, 800_000, None)
+
+
+def test_models_that_do_not_rank_stand_side_by_side(arms):
+    together, _ = interleaved(ids=None, mode="both", slots="blind").plans(arms, None)
+
+    assert (together.merge.mode, together.merge.slots, together.merge.ranking) == (Mode.BOTH, Slots.BLIND, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "paths"),
+    [
+        ({"partners": ()}, [("partners",)]),
+        ({"partners": ("new", "new")}, [("partners", 1)]),
+        ({"partners": ("old",)}, [("partners", 0)]),
+        ({"partners": ("nobody",)}, [("partners", 0)]),
+        ({"share": "20"}, [("share",)]),
+        ({"ids": None}, [("ids",)]),
+        ({"ids": None, "items": "x"}, [("scores",)]),
+        ({"ids": None, "scores": "x"}, [("items",)]),
+        ({"scores": "y"}, [("ids",)]),
+        ({"aligned": ("items", "price", "price")}, [("aligned", 0), ("aligned", 2)]),
+        ({"k": 0}, [("k",)]),
+        ({"k": 101}, [("k",)]),
+        ({"slots": "blind"}, [("slots",)]),
+        ({"mode": "both", "aligned": ("price",)}, [("ids",), ("aligned",)]),
+    ],
+)
+def test_what_cannot_be_interleaved_is_told_where_it_is_written(arms, words, paths):
+    problems = interleaved(**words).problems(arms)
+
+    assert [problem.path for problem in problems] == paths
+    assert all(problem.cure for problem in problems)
+
+
+def test_no_more_partners_than_the_limit(arms):
+    problems = interleaved(partners=("new", "newer", "new", "newer", "new")).problems(arms)
+
+    assert problems[-1].what == "5 partners are called for every request, the limit is 4"

@@ -164,3 +164,27 @@ def test_routes_come_and_go():
 
     assert (came.route, came.experiment, went.route, went.experiment) == ("other", "begins", "digits", "ends")
     assert came.words == ("the route is new: new 5%, old 95%; its fallback ends in old",)
+
+
+def interleaved(**words: object) -> dict[str, object]:
+    return {"kind": "interleave", "partners": ["new"], "ids": "items"} | words
+
+
+def test_a_share_of_the_interleaved_moves_the_fewest_units():
+    before = side(strategy=interleaved(share="10%"))
+    difference = diff_route(before, side(before, strategy=interleaved(share="30%")))
+
+    assert difference.words[:2] == (
+        "20% of units move from old to old+new, none return",
+        "strategy.share 10% → 30%",
+    )
+    assert "partner load +20% of requests" in difference.words
+    assert difference.experiment == "continues"
+
+
+@pytest.mark.parametrize("words", [{"k": 5}, {"method": "probabilistic"}, {"partners": ["new", "newer"]}])
+def test_another_way_to_merge_is_another_experiment(words):
+    before = side(strategy=interleaved())
+    difference = diff_route(before, side(before, strategy=interleaved(**words)))
+
+    assert difference.because[0] == "what is interleaved"

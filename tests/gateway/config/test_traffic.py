@@ -41,3 +41,15 @@ def test_arms_that_run_on_something_else_are_told(compile_changed):
     arms = ARMS | {"new": ARMS["new"] | {"threads": 4, "provider": {"name": "cuda"}}}
 
     assert traffic_of(compile_changed(arms=arms)).unlike == {"new": ("provider cuda, not cpu", "threads 4, not 1")}
+
+
+def test_units_that_meet_two_arms_together_are_told_together(compile_changed):
+    """A fifth of the units takes a call more; whoever is a partner is no shadow of itself."""
+    strategy = {"kind": "interleave", "partners": ["new"], "ids": "items", "share": "20%"}
+    traffic = traffic_of(compile_changed(strategy=strategy, shadow=[{"candidate": "new", "share": "50%"}]))
+
+    assert traffic.shares_ppm == {"old+new": 200_000, "old": 800_000}
+    assert [traffic.share_of(name) for name in ("old", "new", "dumb")] == [1_000_000, 200_000, 0]
+    assert (traffic.partner_load_ppm, traffic.shadow_ppm, traffic.calls_ppm) == (200_000, {"new": 400_000}, 1_600_000)
+    assert (traffic.unreached, traffic.unlike) == ((), {})
+    assert traffic.merges == "lists of items, the first 10 places by team draft"
