@@ -14,10 +14,11 @@ from pathlib import Path
 from claims import Claims
 from clients import Answer, GrpcClient, HttpClient
 from flips import Operator, Traffic, check_flips, show_flips
+from interleaving import show_interleaving
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from routes import CANARY_SALT, CHANGES, LIVE, RAMP, STEPS, write_routes
+from routes import CANARY_SALT, CHANGES, LIVE, RAMP, SEARCH, STEPS, write_routes
 from server import Gateway
 
 ROWS = json.loads((Path(__file__).parents[1] / "digits" / "rows.json").read_text())
@@ -36,9 +37,10 @@ def main() -> None:
         config, state = Path(folder, "config"), Path(folder, "state")
         write_routes(config)
         with Gateway(config, state, STEPS) as gateway:
-            console.print(f"turnout serves {len(CHANGES)} routes, ready after {gateway.start_s:.1f} s\n")
+            console.print(f"turnout serves {len(CHANGES) + 1} routes, ready after {gateway.start_s:.1f} s\n")
             seen = send_all(gateway, console)
             seen[LIVE] = work_at(gateway, config, console, claims)
+            posts_n = show_interleaving(gateway, ROWS, console, claims)
         claims.equal("exit status after SIGTERM", 0, gateway.exit_status)
         events = gateway.events()
     console.print()
@@ -47,6 +49,7 @@ def main() -> None:
     show_shadow(console, events, claims)
     show_faults(console, seen, claims)
     show_record(console, seen, events, claims)
+    claims.equal("events: one per post of clicks", posts_n, sum(event["event"] == "feedback" for event in events))
     claims.conclude()
     console.print(f"\nAll of this was checked: {claims.checked_n} claims, none untrue.")
 
@@ -135,7 +138,7 @@ def show_faults(console: Console, seen: Seen, claims: Claims) -> None:
 
 
 def show_record(console: Console, seen: Seen, events: list[dict], claims: Claims) -> None:
-    requests = [event for event in events if event["event"] == "request"]
+    requests = [event for event in events if event["event"] == "request" and event["route"] != SEARCH]
     sent_n = sum(map(len, seen.values()))
     told = Counter((route, a.event, a.arm, a.fallback) for route, all_seen in seen.items() for _, a, _ in all_seen)
     wrote = Counter((e["route"], e["request_id"], e["answered_arm"], e["fallback_cause"]) for e in requests)

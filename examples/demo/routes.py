@@ -6,8 +6,11 @@ from gateway.config.yaml import dump
 
 MODELS = Path(__file__).parents[2] / "configs" / "models"
 FAULTS = Path(__file__).parents[1] / "faults"
+RANKINGS = Path(__file__).parents[1] / "search"
 UNIT_HEADER = "x-account-id"
 LIVE = "live"  # the route that an operator changes while clients ask
+SEARCH = "search"  # the route whose two rankers readers choose between
+RANKERS = ("profile", "learned")  # the baseline first
 RAMP = ("5%", "25%", "50%")
 CANARY_SALT = "canary"  # the three canary routes deal alike, so they are one canary seen at three steps
 
@@ -45,6 +48,14 @@ CHANGES: dict[str, dict[str, object]] = {
     "hangs": broken("hangs.onnx", timeout="400ms"),
     "nan": broken("nan.onnx"),
 }
+RANKED = {
+    "arms": {
+        name: {"model": f"file:{RANKINGS / name}.onnx", "role": role}
+        for name, role in zip(RANKERS, ("baseline", "candidate"), strict=True)
+    },
+    "fallback": ["profile"],
+    "strategy": {"kind": "interleave", "partners": ["learned"], "ids": "ids", "aligned": ["similarity"]},
+}
 STEPS = [f"canary-{step}={step}" for step in range(1, len(RAMP) + 1)]
 
 
@@ -52,8 +63,10 @@ def write_routes(directory: Path) -> None:
     """Write a config directory that `turnout serve` takes."""
     (directory / "routes").mkdir(parents=True)
     # More shadows than by default: this machine has nothing else to do, and the demo does not wait for them.
-    (directory / "turnout.yaml").write_text(dump({"turnout": "v1", "shadow_pool": {"per_second": 5000}}))
-    for name, changes in CHANGES.items():
+    # And a short window: nobody who watches would wait half an hour until clicks count.
+    settings = {"turnout": "v1", "shadow_pool": {"per_second": 5000}, "feedback_window": "3s"}
+    (directory / "turnout.yaml").write_text(dump(settings))
+    for name, changes in (CHANGES | {SEARCH: RANKED}).items():
         write_route(directory, name, changes)
 
 
