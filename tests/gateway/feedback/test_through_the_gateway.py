@@ -3,9 +3,12 @@
 import random
 from math import sqrt
 
+import pytest
+
 from tests.gateway.feedback.shop import Client, Reader, settled, write_shop
 
 LISTS_N = 1000
+pytestmark = pytest.mark.timeout(300)  # gateways start slowly on a busy machine
 DRAWS_N = 2  # four standard errors are missed once in 16,000; twice in a row, by a defect
 PERFECT = Reader((0, 0.5, 1), (0, 0, 0))
 GOLDEN: dict[str, tuple[Reader, float, float]] = {  # the chances that A wins and that B wins, exact by enumeration
