@@ -11,7 +11,7 @@ from fractions import Fraction
 from hashlib import sha256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -19,11 +19,14 @@ from msgspec import Struct
 from gateway.feedback.keys import Keys
 from gateway.link import Click
 
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
 VERSION = 1
 HEAD_BYTES = 5
 MAC_BYTES = 16
 ITEM_BYTES = 5  # that two items of a list of a hundred share a digest happens once in two hundred million lists
-NOBODYS = 255
+NOBODYS, SEVERALS = 255, -1
 RANKERS_LIMIT = 32
 PLACES_LIMIT = 2048  # of all rows together: 12 KiB. Rows beyond carry no credit, and clicks there are unknown items
 TEXT_LIMIT = 1 << 16  # characters of a token that are looked at
@@ -153,18 +156,37 @@ def _click(sealed: Sealed, row: Row, place: int) -> Click:
 
 
 def _row(event_id: str, shown: Shown) -> Row:
-    digests = b"".join([_digest(event_id, shown.row, item) for item in shown.items])
-    if all(not shares or max(shares) == 1 for shares in shown.shares):
-        teams = bytes([shares.index(1) if shares else NOBODYS for shares in shown.shares])
-        return Row(shown.row, digests, teams)
+    begun = _begin_digest(event_id, shown.row)
+    digests = b"".join([_end_digest(begun, item) for item in shown.items])
+    teams = [_team(shares) for shares in shown.shares]
+    if SEVERALS not in teams:
+        return Row(shown.row, digests, bytes(teams))
     rankers_n = len(shown.rankers)
     parts = [round(WHOLE * share) for shares in shown.shares for share in (shares or (Fraction(0),) * rankers_n)]
     return Row(shown.row, digests, b"", tuple(parts))
 
 
+def _team(shares: tuple[Fraction, ...]) -> int:
+    """Whose a place is. Every answer asks this for every place, and comparing fractions to numbers is slow."""
+    for ranker, share in enumerate(shares):
+        if share.numerator:
+            return ranker if share.numerator == share.denominator else SEVERALS
+    return NOBODYS
+
+
 def _digest(event_id: str, row: int, item: str) -> bytes:
+    return _end_digest(_begin_digest(event_id, row), item)
+
+
+def _begin_digest(event_id: str, row: int) -> "Hash":
     """Of the event and the row too, so that no two items share a digest in every list."""
-    return sha256(f"{event_id}\x1f{row}\x1f{item}".encode("utf-8", "surrogatepass")).digest()[:ITEM_BYTES]
+    return sha256(f"{event_id}\x1f{row}\x1f".encode("utf-8", "surrogatepass"))
+
+
+def _end_digest(begun: "Hash", item: str) -> bytes:
+    whole = begun.copy()
+    whole.update(item.encode("utf-8", "surrogatepass"))
+    return whole.digest()[:ITEM_BYTES]
 
 
 def _find(digests: bytes, wanted: bytes) -> int:

@@ -24,7 +24,8 @@ RANKERS = ("profile", "learned")
 CATALOGUE_N = 200
 K = 10
 CLEAR = 2.995732  # ln 20
-SEEDS_N = 25
+SEEDS_N = 51
+SIZES = (50, 100, 500)  # of a test that is tuned to them
 Ids = list[list[int]]
 
 
@@ -93,22 +94,11 @@ class Chance:
 
 
 class Searches:
-    """Readers who click all that is relevant, and nothing else, on lists of two rankers: one worse than the other."""
+    """Readers who click all that is relevant, and nothing else, on lists of two rankers, the better one second."""
 
-    def __init__(self, better: Ids, wanted: Sequence[int], digits: Sequence[int]) -> None:
+    def __init__(self, lists: tuple[Ids, Ids], wanted: Sequence[int], digits: Sequence[int]) -> None:
         self._wanted, self._digits = wanted, digits
-        self._lists = (self._spoilt(better), better)
-
-    def _spoilt(self, better: Ids) -> Ids:
-        """In every second list one relevant item gives way to one that is not."""
-        chance, worse = random.Random(1), [list(items) for items in better]
-        for number in range(0, len(worse), 2):
-            items, digit = worse[number], self._wanted[number]
-            relevant = [place for place, item in enumerate(items) if self._digits[item] == digit]
-            others = [item for item, each in enumerate(self._digits) if each != digit and item not in items]
-            if relevant:
-                items[chance.choice(relevant)] = chance.choice(others)
-        return worse
+        self._lists = lists
 
     def clicks(self, items: Sequence[int], number: int) -> list[int]:
         """The places that a reader clicks."""
@@ -125,11 +115,12 @@ class Searches:
         assert found.losses > found.wins  # the second is better
         return shown_n
 
-    def compared_n(self, seed: int, value: Callable[[list[int]], float]) -> int:
-        """Lists until an A/B test on the mean of a value has shown it."""
+    def compared_n(self, seed: int, value: Callable[[list[int]], float]) -> tuple[int, ...]:
+        """Lists until an A/B test on the mean of a value has shown it, for each size it may be tuned to."""
         chance = Chance(seed)
         sums = ([0, 0.0, 0.0], [0, 0.0, 0.0])
-        while True:
+        needed: dict[int, int] = {}
+        while len(needed) < len(SIZES):
             number, arm = chance.pick(len(self._wanted)), chance.pick(2)
             seen = value(self.clicks(self._lists[arm][number], number))
             sums[arm][0] += 1
@@ -137,20 +128,64 @@ class Searches:
             sums[arm][2] += seen * seen
             if min(sums[0][0], sums[1][0]) >= 5:
                 difference = absolute(Moments(*sums[0]), Moments(*sums[1]))
-                if difference.error and log_e_of_means(difference, 0.05, n_opt=500) >= CLEAR:
-                    return sums[0][0] + sums[1][0]
+                for size in SIZES:
+                    if difference.error and log_e_of_means(difference, 0.05, n_opt=size) >= CLEAR:
+                        needed.setdefault(size, difference.n)
+        return tuple(needed[size] for size in SIZES)
 
 
 VALUES: dict[str, Callable[[list[int]], float]] = {
     "clicks": len,
-    "clicks, less the lower they are": lambda places: sum(1 / log2(place + 2) for place in places),
-    "reciprocal rank of the first": lambda places: 1 / (places[0] + 1) if places else 0.0,
+    "discounted clicks": lambda places: sum(1 / log2(place + 2) for place in places),
+    "reciprocal rank": lambda places: 1 / (places[0] + 1) if places else 0.0,
 }
 
 
-def test_a_better_ranker_is_found_with_a_third_of_an_a_b_tests_traffic(ranked, wanted, digits) -> None:
+def spoilt(better: Ids, wanted: Sequence[int], digits: Sequence[int], *, every: int) -> Ids:
+    """In every so many lists one relevant item gives way to one that is not."""
+    chance, worse = random.Random(1), [list(items) for items in better]
+    for number in range(0, len(worse), every):
+        items, digit = worse[number], wanted[number]
+        relevant = [place for place, item in enumerate(items) if digits[item] == digit]
+        others = [item for item, each in enumerate(digits) if each != digit and item not in items]
+        if relevant:
+            items[chance.choice(relevant)] = chance.choice(others)
+    return worse
+
+
+@pytest.fixture(scope="module")
+def needed(ranked, wanted, digits) -> Callable[[str], tuple[float, dict[str, float]]]:
+    """Median lists until the better ranker is known, interleaved, and for each metric of an A/B test tuned best."""
+    better = ranked["learned"]
+    worse = {
+        "every second list": spoilt(better, wanted, digits, every=2),
+        "every list": spoilt(better, wanted, digits, every=1),
+        "`profile`": ranked["profile"],
+    }
+
+    def measure(case: str) -> tuple[float, dict[str, float]]:
+        searches = Searches((worse[case], better), wanted, digits)
+        compared = {}
+        for name, value in VALUES.items():
+            runs = [searches.compared_n(seed, value) for seed in range(SEEDS_N)]
+            compared[name] = min(median(sizes) for sizes in zip(*runs, strict=True))
+        return median(searches.interleaved_n(seed) for seed in range(SEEDS_N)), compared
+
+    return measure
+
+
+def test_a_better_ranker_is_found_with_a_third_of_an_a_b_tests_traffic(needed) -> None:
     """Readers who click what is relevant; the A/B test has the metric that suits it best, tuned to its size."""
-    searches = Searches(ranked["learned"], wanted, digits)
-    interleaved_n = median(searches.interleaved_n(seed) for seed in range(SEEDS_N))
-    compared_n = min(median(searches.compared_n(seed, value) for seed in range(SEEDS_N)) for value in VALUES.values())
-    assert interleaved_n <= compared_n / 3
+    interleaved_n, compared = needed("every second list")
+    assert interleaved_n <= min(compared.values()) / 3
+
+
+@pytest.mark.parametrize("case", ["every second list", "every list", "`profile`"])
+def test_the_page_says_how_many_lists_each_way_needs(case, needed, root) -> None:
+    """Where interleaving is no better the page says that, too."""
+    page = (root / "docs/feedback.md").read_text()
+    (row,) = re.findall(rf"^\| .*{case}.* \| (\d+) \| (\d+) \((.+)\) \| (\d+) \((.+)\) \|$", page, re.MULTILINE)
+    interleaved_n, compared = needed(case)
+    found = (interleaved_n, compared[row[2]], compared[row[4]])
+    assert found == pytest.approx((float(row[0]), float(row[1]), float(row[3])), rel=0.1), found
+    assert (found[1], found[2]) == pytest.approx((min(compared.values()), max(compared.values())), rel=0.1)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from fractions import Fraction
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -164,4 +165,4 @@ class Shown:
 
     def __init__(self, items: tuple[int, ...]) -> None:
         self.items = tuple(map(str, items))
-        self.shares = ((1, 0),) * len(items)
+        self.shares = ((Fraction(1), Fraction(0)),) * len(items)
