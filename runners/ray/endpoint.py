@@ -196,12 +196,17 @@ class HopEndpoint:
         for name in [name for name, peer in self._peers.items() if peer.is_over]:
             del self._peers[name]
         now = monotonic()
-        live = [peer for peer in self._peers.values() if peer.is_live]
+        live = self._live_peers()
         self._live = () if self._is_closed else tuple([p for p in live if p.pulse.rests_until <= now] or live)
         if self._live:
             self._has_live.set()
         else:
             self._has_live.clear()
+
+    def _live_peers(self) -> list[Peer]:
+        """All that may be asked; a detour only where it is all there is."""
+        live = [peer for peer in self._peers.values() if peer.is_live]
+        return [peer for peer in live if not peer.member.is_detour] or live
 
     def _tick(self) -> None:
         now = monotonic()
@@ -212,7 +217,7 @@ class HopEndpoint:
             peer.tick(now, was_awake=was_awake)
         if now - self._judged_at >= _JUDGED_S:
             self._judged_at = now
-            self._judge([peer for peer in self._peers.values() if peer.is_live], now)
+            self._judge(self._live_peers(), now)
         self._ticking = self._loop.call_later(ping_s, self._tick)
 
     def _judge(self, live: Sequence[Peer], now: float) -> None:

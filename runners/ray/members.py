@@ -28,7 +28,8 @@ class Address(Struct, frozen=True):
 class Member(Struct, frozen=True):
     """One replica of one arm. `replica` is unique for all time; it repeats it in its greeting.
 
-    `arm_key` names what is served, so that one membership can speak of many arms; `node` is where, for people.
+    `arm_key` names what is served, so that one membership can speak of many arms; `node` is where, for people. A detour
+    (bundle.py) leads to replicas whose own sockets cannot be reached, and is taken only while no replica's can.
     """
 
     arm_key: str
@@ -36,6 +37,7 @@ class Member(Struct, frozen=True):
     address: Address
     node: str = ""
     state: State = State.READY
+    is_detour: bool = False
 
 
 class Membership(Struct, frozen=True):

@@ -298,6 +298,24 @@ async def test_a_replica_slower_than_its_peers_rests(replica, hop, hand, soon):
     assert (await asked(endpoint, soon, hand)).outputs
 
 
+async def test_a_detour_is_taken_only_while_no_replica_can_be_reached(replica, hop, hand, soon):
+    """It is dear, and better than no answer."""
+    detour, direct = await replica(), await replica()
+    around = replace(hand.member(detour), is_detour=True)
+    endpoint = await hop()
+    endpoint.update(Membership(2, (around, Member("arm", "unreachable", Address("/nowhere")))))
+    await endpoint.greeted(60)
+    assert (await asked(endpoint, soon, hand)).outputs
+    endpoint.update(Membership(3, (around, hand.member(direct))))
+    await hand.until(lambda: [peer.member.replica for peer in endpoint._live] == ["r1"])
+    for _ in range(10):
+        await asked(endpoint, soon, hand)
+    assert (1, 10) == (detour.counts.calls_n, direct.counts.calls_n)
+    await direct.close()
+    await hand.until(lambda: [peer.member.replica for peer in endpoint._live] == ["r0"])
+    assert (await asked(endpoint, soon, hand)).outputs
+
+
 async def test_a_replica_with_another_model_is_not_asked(replica, hop, hand, soon):
     """An arm is one model, whoever serves it."""
     endpoint = await hop(await replica())
