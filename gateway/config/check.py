@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from gateway.config.documents import ArmDoc, RouteDoc
+from gateway.config.documents import ArmDoc, DefaultsDoc, RouteDoc
+from gateway.config.hosting import hosting_problems
 from gateway.config.remote import REMOTE, remote_problems
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.decider import SHADOWS_LIMIT
@@ -39,15 +40,16 @@ def fallback_of(document: RouteDoc) -> tuple[str, ...]:
     return tuple(name for name, arm in document.arms.items() if arm.role is Role.BASELINE)
 
 
-def is_resident(arm: ArmDoc) -> bool:
+def is_resident(arm: ArmDoc, defaults: DefaultsDoc) -> bool:
     """Whether the gateway process itself holds the arm, on the CPU."""
-    return runner_of(arm) in ("embedded", "constant") and arm.provider.name == "cpu"
+    return runner_of(arm, defaults) in ("embedded", "constant") and arm.provider.name == "cpu"
 
 
-def runner_of(arm: ArmDoc) -> str:
-    """The runner's name: as written, else what the reference implies."""
+def runner_of(arm: ArmDoc, defaults: DefaultsDoc) -> str:
+    """The runner's name: as written, else what the reference implies, else what the route does by default."""
     scheme = arm.model.partition(":")[0]
-    return arm.runner or (scheme if scheme in ("constant", REMOTE) else "embedded")
+    implied = scheme if scheme in ("constant", REMOTE) else defaults.runner
+    return arm.runner or implied or "embedded"
 
 
 def _roles(document: RouteDoc) -> Iterator[Problem]:
@@ -74,7 +76,7 @@ def _last_resort(document: RouteDoc) -> Iterator[Problem]:
     """The chain must end in a model that this process can hold, or in one of which it can hold a copy."""
     name = next(reversed(fallback_of(document)), "")
     arm = document.arms.get(name)
-    if arm is not None and runner_of(arm) == REMOTE:
+    if arm is not None and runner_of(arm, document.defaults) == REMOTE:
         cure = f"add an arm that is held here, role: reserve, and write fallback: [{name}, THAT_ARM]"
         what = f"the chain ends in '{name}', which is on another server and goes when that server does"
         yield Problem(("fallback",), what, cure)
@@ -86,7 +88,9 @@ def _references(document: RouteDoc) -> Iterator[Problem]:
         if scheme not in SCHEMES or not rest:
             cure = "write file:PATH, bento:NAME:VERSION, constant:PATH or remote:MODEL:VERSION"
             yield Problem(("arms", name, "model"), f"'{arm.model}' is no reference to a model", cure)
-        yield from remote_problems(name, arm, runner_of(arm))
+        runner = runner_of(arm, document.defaults)
+        yield from remote_problems(name, arm, runner)
+        yield from hosting_problems(name, arm, runner)
         for output, (low, high) in arm.outputs.ranges.items():
             if not low <= high:
                 cure = "write the lower bound first"

@@ -8,6 +8,7 @@ from gateway.comparing.tolerance import Tolerance
 from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
 from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.documents import ArmDoc, LayersDoc, RouteDoc, ShadowDoc, SourceDoc
+from gateway.config.hosting import hosting_of, threads_of
 from gateway.config.layers import gates_of
 from gateway.config.remote import server_of
 from gateway.facts import Source
@@ -105,7 +106,7 @@ def _salt(document: RouteDoc) -> str:
 def _resident(document: RouteDoc) -> str:
     """The arm that needs a twin in this process so that the fallback chain ends in one; "" when it does already."""
     last = fallback_of(document)[-1]
-    return "" if is_resident(document.arms[last]) else last
+    return "" if is_resident(document.arms[last], document.defaults) else last
 
 
 def _with_resident(arms: Arms, twin_of: str) -> Arms:
@@ -118,6 +119,7 @@ def _with_resident(arms: Arms, twin_of: str) -> Arms:
 def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str, int]) -> CompiledArm:
     written = document.arms[arm.name.removesuffix(RESIDENT_SUFFIX)]
     is_twin = arm.name not in document.arms
+    runner = "embedded" if is_twin else runner_of(written, document.defaults)
     model = ModelRef(
         reference=written.model,
         root=root,
@@ -128,13 +130,13 @@ def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str
             ranges=tuple((name, low, high) for name, (low, high) in written.outputs.ranges.items()),
         ),
         golden=Path(written.golden) if written.golden else None,
-        threads=1 if is_twin else written.threads,
+        threads=1 if is_twin else threads_of(written, runner),
         batching=Batching(
             written.batching.max_rows, written.batching.max_wait_ms / 1000, float(written.batching.tolerance)
         ),
         server=server_of(written, root),
+        hosting=hosting_of(written, runner),
     )
-    runner = "embedded" if is_twin else runner_of(written)
     return CompiledArm(arm, runner, model, is_shadowed=shadows.get(arm.name, 0) > 0 and not is_twin)
 
 

@@ -11,6 +11,7 @@ from strategies.core.hashes import HashName
 from strategies.core.spec import Duration, Share
 
 WORKERS_LIMIT = 256
+REPLICAS_LIMIT = 1000
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*$", max_length=128)]
 
@@ -66,12 +67,38 @@ class ArmTlsDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcesDoc:
+    """What every replica of an arm on Ray is given; Ray places it where that is free."""
+
+    num_cpus: Annotated[float, Field(ge=0, le=1024)] = 1  # 0 reserves none
+    num_gpus: Annotated[float, Field(ge=0, le=64)] = 0  # below 1 a part of one that several replicas share
+    memory: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(MiB|GiB)$")] | None = None  # by default Ray counts none
+    accelerator_type: Text | None = None  # as Ray calls it: H100, A100, T4, L4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalingDoc:
+    """How many replicas an arm on Ray has, by what is asked of it."""
+
+    min: Annotated[int, Field(ge=0, le=REPLICAS_LIMIT)] = 1  # 0: none while nobody asks; the fallback answers meanwhile
+    max: Annotated[int, Field(ge=1, le=REPLICAS_LIMIT)]
+    target: Annotated[float, Field(gt=0, le=10_000)] = 8  # calls under way at each replica
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultsDoc:
+    """What holds of every arm of the route that does not say otherwise."""
+
+    runner: Literal["embedded", "ray"] | None = None  # of models that lie in files; others go by their reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmDoc:
     """One alternative: a model, how to run it, and what it is trusted with."""
 
     model: Text  # file:PATH, bento:NAME:VERSION, constant:PATH, remote:MODEL:VERSION
     role: Role
-    runner: Text | None = None  # by default what the reference says: constant or remote, else embedded
+    runner: Text | None = None  # by default what the reference says: constant or remote, else the route's default or embedded
     url: Text | None = None  # of the server that has a remote model
     tls: ArmTlsDoc | None = None
     token_file: Text | None = None  # sent to that server as a bearer token
@@ -79,10 +106,13 @@ class ArmDoc:
     provider: ProviderDoc = ProviderDoc(name="cpu")
     outputs: OutputsDoc = OutputsDoc()
     golden: Text | None = None
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    threads: Annotated[int, Field(ge=1, le=256)] = 1  # on Ray as many as CPUs
     batching: Annotated[
         BatchingDoc, BeforeValidator(_unless_off, json_schema_input_type=BatchingDoc | Literal["off"])
     ] = BatchingDoc()
+    resources: ResourcesDoc | None = None  # of each replica on Ray, by default one CPU
+    replicas: Annotated[int, Field(ge=1, le=REPLICAS_LIMIT)] | None = None  # on Ray, by default 1
+    autoscaling: AutoscalingDoc | None = None  # on Ray, in place of `replicas`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +149,7 @@ class RouteDoc:
     route: Name
     extends: Text | None = None  # a document whose words hold where this one is silent; extends.py merges them
     arms: Annotated[dict[Name, ArmDoc], Field(min_length=1)]
+    defaults: DefaultsDoc = DefaultsDoc()
     strategy: Any  # one of the strategies' own classes; parse.py puts their union here
     fallback: tuple[Text, ...] | None = None  # by default the baseline
     unit: SourceDoc = SourceDoc(header="x-turnout-unit")

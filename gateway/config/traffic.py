@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from gateway.config.compiled import CompiledArm, CompiledRoute
+from runners.core.runner import Hosting
 from strategies.core.arm import Role
 from strategies.core.assignment import POINTS
 from strategies.core.merge import Merge, Mode
@@ -136,5 +137,13 @@ def _resources(each: CompiledArm) -> dict[str, str]:
         "provider": model.provider.name,
         "threads": str(model.threads),
         "batches of": f"{batching.max_rows} rows within {batching.max_wait_s * 1000:g} ms",
+        "replicas": _hosted(model.hosting),
         "server": model.server.url if model.server else "none",
     }
+
+
+def _hosted(hosting: Hosting | None) -> str:
+    if hosting is None:
+        return "none on Ray"
+    counted = f"{hosting.replicas} to {hosting.most}" if hosting.most else f"{hosting.replicas}"
+    return f"{counted} of {hosting.num_cpus:g} CPUs and {hosting.num_gpus:g} GPUs"

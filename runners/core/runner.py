@@ -48,13 +48,31 @@ class RemoteServer(Struct, frozen=True):
     token_file: Path | None = None
 
 
+class Hosting(Struct, frozen=True):
+    """What an arm on a Ray cluster is given there, and under which name it is kept.
+
+    `key` names what is run: equal for arms that one application could serve. `memory_bytes` 0 and `accelerator_type` ""
+    ask for nothing. There are `replicas`; with `most` there may be up to that many, one for every `target` calls under
+    way, and `replicas`, then the fewest, may be 0.
+    """
+
+    key: str = ""
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
+    memory_bytes: int = 0
+    accelerator_type: str = ""
+    replicas: int = 1
+    most: int = 0
+    target: float = 8.0
+
+
 class ModelRef(Struct, frozen=True):
     """Which model to open, and how.
 
     `reference` is as the operator wrote it ("file:models/a.onnx", "bento:name:version", "constant:prior.json",
     "remote:name:version", which needs a `server`), paths relative to `root`. `golden` is a file of requests with the
     answers expected. `threads` are intra-op threads. `background` asks for a session and a niced thread of its own,
-    for calls that no client waits for.
+    for calls that no client waits for. `hosting` is for models on Ray.
     """
 
     reference: str
@@ -67,6 +85,7 @@ class ModelRef(Struct, frozen=True):
     background: bool = False
     batching: Batching = Batching()
     server: RemoteServer | None = None
+    hosting: Hosting | None = None
 
 
 class Description(Struct, frozen=True):
