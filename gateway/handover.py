@@ -15,6 +15,8 @@ from msgspec import Struct
 from gateway.config.compiled import CompiledRoute
 from gateway.execution.shadows import ShadowBounds
 from gateway.frontends.limits import Limits
+from runners.ray.members import NOBODY, Membership
+from runners.ray.settings import Dial
 
 if TYPE_CHECKING:
     from gateway.frontends.tls import TlsFiles
@@ -42,6 +44,8 @@ class Launch(Struct, frozen=True):
     admin_host: str = "127.0.0.1"
     admin_names: tuple[str, ...] = ()
     workers_n: int = 1
+    dial: Dial | None = None  # how replicas on a Ray cluster are reached, None without one
+    membership: Membership = NOBODY
 
 
 def divide(total: int, slot: int, workers_n: int, *, least: int = 0) -> int:

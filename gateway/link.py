@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from gateway.increments import Counts
 from observability.merge import Snapshot
+from runners.ray.members import Membership
 
 LENGTH = 4
 FRAME_LIMIT = 1 << 30  # bytes; what a configuration compiles to takes some kilobytes a route
@@ -143,7 +144,13 @@ class Taken(Struct, frozen=True, tag="taken"):
     seq: int
 
 
-Order = Start | Ask | Warm | Swap | Discard | Stop | Kept | Taken
+class Hosted(Struct, frozen=True, tag="hosted"):
+    """Which replicas of arms there are elsewhere, as far as anybody knows."""
+
+    membership: Membership
+
+
+Order = Start | Ask | Warm | Swap | Discard | Stop | Kept | Taken | Hosted
 Report = Ready | Failed | Warmed | Swapped | Leaving | Told | Clicked | Counted
 Heard = TypeVar("Heard")
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from time import time
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.config.bind import Binder, Bound
 from gateway.event_log import open_event_log
@@ -19,7 +20,23 @@ from gateway.frontends.readiness import Readiness
 from gateway.frontends.servers import Listen, Servers, Serving
 from gateway.frontends.tls import Certificates, TlsRefused
 from gateway.handover import Launch, shadows_of, unpack_routes
-from gateway.link import Ask, Discard, Kept, Leaving, Link, Order, Ready, Stop, Swap, Swapped, Taken, Told, Warm, Warmed
+from gateway.link import (
+    Ask,
+    Discard,
+    Hosted,
+    Kept,
+    Leaving,
+    Link,
+    Order,
+    Ready,
+    Stop,
+    Swap,
+    Swapped,
+    Taken,
+    Told,
+    Warm,
+    Warmed,
+)
 from gateway.recording import Recorder
 from gateway.reporting import Reporting
 from gateway.routing.leases import Leases
@@ -33,6 +50,8 @@ from observability.metrics import Metrics, unhurried
 from observability.sinks.log import EventLog
 from observability.tracing import Tracing, open_tracing
 from runners.core.catalogue import Runners
+from runners.ray.board import Board
+from runners.ray.opener import RayRunner
 
 LOG = logging.getLogger("turnout")
 SHADOW_GRACE_S = 1.0  # nobody waits for a shadow, so nobody waits long for it to end
@@ -74,7 +93,8 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
         observers = open_observers(launch)
     except (OSError, ValueError, TlsRefused) as error:
         raise StartRefused(str(error)) from error
-    runners = Runners()
+    board = Board(launch.dial, launch.membership) if launch.dial else None
+    runners = Runners({"ray": RayRunner(board)})
     reporting = Reporting(observers.tallies, link)
     binder = Binder(
         Leases(runners.find),
@@ -84,7 +104,7 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
         tallies=observers.tallies,
     )
     bound = await binder.bind(launch.revision, launch.routes)
-    stage = _set_stage(launch, slot, binder, bound, observers)
+    stage = replace(_set_stage(launch, slot, binder, bound, observers), board=board)
     stage.intake.connect(link.send)
     obeying = asyncio.create_task(_obey(link, stage, reporting, stopped))
     saying = asyncio.create_task(reporting.keep())
@@ -109,6 +129,7 @@ class _Stage(Struct, frozen=True):
     shadows: ShadowPool
     intake: Intake
     observers: Observers
+    board: Board | None = None
 
     @property
     def revision(self) -> int:
@@ -189,7 +210,7 @@ async def _obey(link: Link[Order], stage: _Stage, reporting: Reporting, stopped:
                 await tables.discard(number)
             case Stop():
                 stopped.set()
-            case Kept() | Taken():
+            case Kept() | Taken() | Hosted():
                 _hand_on(order, stage, reporting)
     stage.intake.disconnect()
     if not stopped.is_set():
@@ -197,13 +218,15 @@ async def _obey(link: Link[Order], stage: _Stage, reporting: Reporting, stopped:
         stage.observers.recorder.record_life(LifeEvent(time(), "control_lost", "", "", "", stage.revision))
 
 
-def _hand_on(order: Kept | Taken, stage: _Stage, reporting: Reporting) -> None:
-    """What this worker has sent up is where it will stay."""
+def _hand_on(order: Kept | Taken | Hosted, stage: _Stage, reporting: Reporting) -> None:
+    """What this worker has sent up is where it will stay; or who answers for arms elsewhere has changed."""
     match order:
         case Kept(number, results):
             stage.intake.answer(number, results)
         case Taken(seq):
             reporting.take(seq)
+        case Hosted(membership) if stage.board is not None:
+            stage.board.update(membership)
 
 
 async def _warm(link: Link[Order], tables: Tables, number: int, packed: bytes) -> None:

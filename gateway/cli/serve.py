@@ -18,6 +18,7 @@ from strategies.core.spec import duration_s
 
 if TYPE_CHECKING:
     from gateway.control.boot import Offer
+    from gateway.control.hosts import Hosts
     from gateway.control.process import Ports
     from gateway.handover import Launch
     from gateway.state.shelf import Shelf
@@ -46,6 +47,7 @@ def serve(
         Path | None, typer.Option(help="Directory for revisions, events and keys.", show_default=False)
     ] = None,
     watch: Annotated[bool, typer.Option(help="Take what changes in the directory while it is served.")] = False,
+    ray: Annotated[str | None, typer.Option(help="local: a Ray on this machine, begun and ended here.")] = None,
     events: Annotated[str | None, typer.Option(help="Directory for events; - writes them to standard output.")] = None,
 ) -> None:
     """Serve models over HTTP and gRPC until told to stop."""
@@ -56,14 +58,15 @@ def serve(
     listen = _listen(settings.listen, host, port)
     settings = replace(settings, listen=listen, state=str(state or settings.state), workers=workers or settings.workers)
     launch = _launch(settings, offer.folder or Path.cwd(), events)
+    hosts = _hosts(settings, offer.folder or Path.cwd(), ray)
     ports = Ports(listen.http, listen.grpc, listen.metrics, listen.admin)
     if offer.folder:
-        _run(launch, ports, shelf_in(launch.state), offer, is_watching=watch or settings.watch)
+        _run(launch, ports, shelf_in(launch.state), offer, hosts, is_watching=watch or settings.watch)
         return
     from gateway.state.shelf import Shelf
 
     with TemporaryDirectory(prefix="turnout-") as nowhere:  # what a command line says is worth keeping to nobody
-        _run(launch, ports, Shelf(Path(nowhere)), offer, is_watching=False)
+        _run(launch, ports, Shelf(Path(nowhere)), offer, hosts, is_watching=False)
 
 
 def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
@@ -92,7 +95,27 @@ def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
     )
 
 
-def _run(launch: "Launch", ports: "Ports", shelf: "Shelf", offer: "Offer", *, is_watching: bool) -> None:
+def _hosts(settings: SettingsDoc, root: Path, ray: str | None) -> "Hosts | None":
+    """The cluster that hosts arms, None without one."""
+    from gateway.control.hosts import LocalHosts, RemoteHosts
+    from runners.ray.settings import Dial, Tls
+
+    if ray not in (None, "local"):
+        fail(f"--ray takes the word local, not '{ray}'; a cluster is named by ray: {{address: ...}} in turnout.yaml")
+    if ray == "local":
+        return LocalHosts()
+    if settings.ray is None:
+        return None
+    written = settings.ray.tls
+    files = (written.ca_file, written.cert_file, written.key_file) if written else ()
+    ca, cert, key = (root / file if file else None for file in files) if files else (None, None, None)
+    tls = Tls(ca=ca, cert=cert, key=key) if written else None
+    return RemoteHosts(settings.ray.address, Dial(root / settings.ray.secret_file, tls))
+
+
+def _run(
+    launch: "Launch", ports: "Ports", shelf: "Shelf", offer: "Offer", hosts: "Hosts | None", *, is_watching: bool
+) -> None:
     """Serve until told to stop; a start that fails is one line and an exit status."""
     import asyncio
 
@@ -102,13 +125,23 @@ def _run(launch: "Launch", ports: "Ports", shelf: "Shelf", offer: "Offer", *, is
     from gateway.frontends.binding import PortInUse
     from gateway.publishing.change import ChangeRefused
     from gateway.state.errors import StateError
+    from runners.ray.local import LocalRayFailed
 
     try:
         with refusals():
-            status = asyncio.run(control(launch, ports, shelf, offer, is_watching=is_watching))
+            status = asyncio.run(control(launch, ports, shelf, offer, hosts, is_watching=is_watching))
     except PortInUse as error:
         fail(str(error))
-    except (StartFailed, BootRefused, AdminRefused, ChangeRefused, StateError, OSError, ValueError) as error:
+    except (
+        StartFailed,
+        BootRefused,
+        AdminRefused,
+        ChangeRefused,
+        StateError,
+        LocalRayFailed,
+        OSError,
+        ValueError,
+    ) as error:
         fail(f"cannot start: {error}")
     if status:
         raise typer.Exit(status)

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.facts import Gatherer, Source
 from gateway.overrides import may_force
 from gateway.routing.table import ShadowTerms
 from gateway.tally import Trial
 from runners.core.runner import ModelRef
+from runners.ray.members import APPLICATION
 from strategies.core.arm import Arm
 from strategies.core.decider import Decider
 from strategies.core.enrolment import Draw, Holdout, Slots
@@ -29,6 +33,15 @@ class CompiledArm(Struct, frozen=True):
     model: ModelRef
     is_shadowed: bool
     digest: str = ""
+
+    def identified(self, digest: str) -> "CompiledArm":
+        """The arm with its file's digest; hosted elsewhere under a name that comes of that and of how it is run."""
+        hosting = self.model.hosting
+        if hosting is None:
+            return replace(self, digest=digest)
+        unnamed = replace(self.model, hosting=replace(hosting, key=""), root=Path())  # gateways may keep it elsewhere
+        key = APPLICATION + sha256(f"{digest} {unnamed!r}".encode()).hexdigest()[:16]
+        return replace(self, digest=digest, model=replace(self.model, hosting=replace(hosting, key=key)))
 
     @property
     def key(self) -> str:

@@ -98,7 +98,9 @@ class ArmDoc:
 
     model: Text  # file:PATH, bento:NAME:VERSION, constant:PATH, remote:MODEL:VERSION
     role: Role
-    runner: Text | None = None  # by default what the reference says: constant or remote, else the route's default or embedded
+    runner: Text | None = (
+        None  # by default what the reference says: constant or remote, else the route's default or embedded
+    )
     url: Text | None = None  # of the server that has a remote model
     tls: ArmTlsDoc | None = None
     token_file: Text | None = None  # sent to that server as a bearer token
@@ -237,6 +239,24 @@ class ShadowPoolDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HopTlsDoc:
+    """PEM files for the way to replicas: who signed their certificates, and what to show them, if they ask."""
+
+    ca_file: Text
+    cert_file: Text | None = None
+    key_file: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayDoc:
+    """The Ray cluster that hosts arms with `runner: ray`, and the secret that its replicas know, too."""
+
+    address: Annotated[str, Field(pattern=r"^[^\s/]+:[0-9]{1,5}$")]  # of the head: HOST:6379
+    secret_file: Text
+    tls: HopTlsDoc | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsDoc:
     """`turnout.yaml`: read once at start. Everything has a default, the file itself may be absent."""
 
@@ -251,4 +271,5 @@ class SettingsDoc:
     shadow_pool: ShadowPoolDoc = ShadowPoolDoc()
     state: Text = ".turnout"  # directory for events and keys, relative to where the command is started
     watch: bool = False  # whether a change in the directory is taken while the gateway runs
+    ray: RayDoc | None = None  # by default no arm may run there
     override_token_file: Text | None = None  # who knows its content may force an arm; without it nobody may

@@ -72,7 +72,9 @@ def _resource_problems(path: Path, arm: ArmDoc) -> Iterator[Problem]:
         yield Problem((*path, "resources", "num_gpus"), f"Ray gives no {gpus:g} GPUs to one replica", cure)
     if provider in _GPU_PROVIDERS and not gpus:
         cure = "write resources: {num_gpus: 1}, or a part of one"
-        yield Problem((*path, "provider"), f"Ray hides every GPU from a replica that asks for none: no {provider}", cure)
+        yield Problem(
+            (*path, "provider"), f"Ray hides every GPU from a replica that asks for none: no {provider}", cure
+        )
     if gpus and provider not in _GPU_PROVIDERS:
         cure = "write provider: {name: cuda}, or leave num_gpus out"
         yield Problem((*path, "resources", "num_gpus"), f"the provider {provider} would let the GPU lie idle", cure)
@@ -91,5 +93,3 @@ def _cpus(arm: ArmDoc) -> int:
 def _bytes(written: str) -> int:
     number, unit = written[:-3], written[-3:]
     return int(float(number) * _UNITS[unit])
-
-

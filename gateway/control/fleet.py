@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from gateway.config.compiled import CompiledRoute
+from gateway.control.cluster import Cluster, apps_of
 from gateway.control.crew import Crew
 from gateway.control.worker import Worker
 from gateway.handover import Launch, pack, pack_routes
 from gateway.publishing.prepare import Meaning
+from runners.ray.members import Membership
 
 LOG = logging.getLogger("turnout.control")
 WARM_LIMIT_S = 600.0  # a provider may compile a model for minutes
@@ -22,8 +24,12 @@ AGAIN_S = 5.0  # before somebody who could not follow is asked again
 class Fleet:
     """Leads the workers of a crew from revision to revision."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, cluster: Cluster | None = None) -> None:
+        """`cluster` hosts the arms that say so; without one there are none."""
         self._launch = launch
+        self._cluster = cluster
+        if cluster is not None:
+            cluster.tell(self.spread)
         self._crew: Crew | None = None
         self._warmed: list[Worker] = []  # those who wait for a swap or a discard, each held in its turn
         self._behind: set[asyncio.Task[None]] = set()
@@ -39,6 +45,11 @@ class Fleet:
     def number(self) -> int:
         """The live revision."""
         return self._launch.revision
+
+    async def settle(self) -> None:
+        """Give arms that are hosted elsewhere a while to be there, before anybody is served."""
+        if self._cluster is not None:
+            await self._cluster.settle()
 
     def expect(self) -> None:
         """From now on a change waits for a crew that can open its models."""
@@ -58,6 +69,9 @@ class Fleet:
         """
         await self._is_led.wait()
         routes = tuple(meaning.routes.values())
+        unhosted = await self._host(meaning.number, routes)
+        if unhosted:
+            return unhosted
         is_opening = not _models(self._launch.routes).issuperset(_models(routes))
         packed = await asyncio.to_thread(pack_routes, routes)
         try:
@@ -87,8 +101,36 @@ class Fleet:
             worker.turn.release()
         return {}
 
+    async def _host(self, number: int, routes: Sequence[CompiledRoute]) -> dict[str, str]:
+        """Have arms hosted before anybody opens them. Nobody waits for what is hosted already, nor at the start."""
+        if self._cluster is None:
+            return {}
+        wanted = apps_of(arm for route in routes for arm in route.arms)
+        live = {app.name for app in apps_of(arm for route in self._launch.routes for arm in route.arms)}
+        if self._crew is None or live.issuperset(app.name for app in wanted):
+            self._cluster.want(number, wanted)
+            return {}
+        refused = await self._cluster.host(number, wanted)
+        if refused:
+            self._cluster.discard(number)
+        names = {
+            arm.model.hosting.key: f"route '{route.name}', arm '{arm.arm.name}'"
+            for route in routes
+            for arm in route.arms
+            if arm.model.hosting
+        }
+        return {names[name]: why for name, why in refused.items() if name not in live}
+
+    def spread(self, membership: Membership) -> None:
+        """Have everybody know which replicas there are elsewhere, those who start later too."""
+        self._launch = replace(self._launch, membership=membership)
+        for worker in self._crew.workers if self._crew else ():
+            worker.tell_hosted(membership)
+
     def discard(self, number: int) -> None:
         """Have everybody close what was opened for a revision."""
+        if self._cluster is not None:
+            self._cluster.discard(number)
         for worker in self._release():
             worker.discard(number)
 
@@ -102,9 +144,14 @@ class Fleet:
             self._release()
             for worker in self._workers():
                 self.join(worker)
+            if self._cluster is not None:  # what was live before drains, and its processes end
+                self._cluster.want(meaning.number, apps_of(arm for r in self._launch.routes for arm in r.arms))
+                self._cluster.settle_on(meaning.number)
 
     def join(self, worker: Worker) -> None:
         """Bring one that may have started under an older revision to the live one."""
+        if self._cluster is not None:
+            worker.tell_hosted(self._launch.membership)
         if worker.revision != self.number:
             task = asyncio.create_task(self._catch_up(worker))
             self._behind.add(task)

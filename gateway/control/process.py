@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from time import time
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,9 +20,11 @@ from gateway.config.compiled import CompiledRoute
 from gateway.control.bookkeeper import Bookkeeper
 from gateway.control.boot import Offer, boot
 from gateway.control.clicks import ClickDesk, feedback_secret
+from gateway.control.cluster import Cluster
 from gateway.control.crew import Crew, StartFailed
 from gateway.control.doors import Doors
 from gateway.control.fleet import Fleet
+from gateway.control.hosts import Hosts, open_hosts
 from gateway.control.scrape import Scrape
 from gateway.control.vigil import Vigil
 from gateway.control.worker import Worker, start_worker
@@ -38,6 +40,7 @@ from observability.metrics import metrics_app
 from observability.sinks.log import EventLog
 from runners.core.thread import nice_this_thread
 
+T = TypeVar("T")
 LOG = logging.getLogger("turnout")
 SCRAPE_GRACE_S = 1.0
 NICENESS = 10
@@ -52,15 +55,24 @@ class Ports(Struct, frozen=True):
     admin: int
 
 
-async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, is_watching: bool = False) -> int:
+async def control(
+    launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, hosts: Hosts | None = None, *, is_watching: bool = False
+) -> int:
     """Run a gateway until SIGTERM or SIGINT; returns its exit status. A second signal ends it at once.
 
-    `launch` says how to serve, the state or the offer what. Raises PortInUse, StartFailed, BootRefused, AdminRefused,
-    ConfigRefused, ChangeRefused, StateError, OSError, or ValueError for a state directory that cannot be used.
+    `launch` says how to serve, the state or the offer what; `hosts` is where arms may run elsewhere. Raises PortInUse,
+    StartFailed, BootRefused, AdminRefused, ConfigRefused, ChangeRefused, StateError, LocalRayFailed, OSError, or
+    ValueError for a state directory that cannot be used.
     """
-    doors, identity, log, secret = await _open(launch, ports, shelf)
-    launch = replace(launch, feedback_secret=secret)
-    fleet, desk = Fleet(launch), ClickDesk(shelf, launch.feedback_window_s)
+    async with open_hosts(hosts, launch) as (hosted, cluster):
+        return await _govern(hosted, ports, shelf, offer, cluster, is_watching=is_watching)
+
+
+async def _govern(
+    launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, cluster: Cluster | None, *, is_watching: bool
+) -> int:
+    doors, identity, log, launch = await _open(launch, ports, shelf)
+    fleet, desk = Fleet(launch, cluster), ClickDesk(shelf, launch.feedback_window_s)
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
     books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments)
@@ -74,8 +86,8 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         async with _scraping(scrape, launch.host, ports.metrics) as metrics_port, _beside(*works):
             await boot(publisher, shelf, offer, vigil.me)
             _warn(publisher.meaning.routes.values())
-            fleet.expect()
-            starting = _begin(crew)
+            await _unless(stopped, fleet.settle())
+            starting = _begin(crew, fleet)
             async with open_admin(publisher, shelf, launch, ports.admin, identity.code_version) as admin:
                 served = await _unless(stopped, starting)
                 if served is None:
@@ -98,12 +110,13 @@ async def control(launch: Launch, ports: Ports, shelf: Shelf, offer: Offer, *, i
         await asyncio.to_thread(log.close)
 
 
-async def _open(launch: Launch, ports: Ports, shelf: Shelf) -> tuple[Doors, Identity, EventLog, bytes]:
-    """The ports, the log that is written to from the first moment on, and what feedback is signed with."""
+async def _open(launch: Launch, ports: Ports, shelf: Shelf) -> tuple[Doors, Identity, EventLog, Launch]:
+    """The ports, the log that is written to from the first moment on, and the launch that signs feedback."""
     doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
     try:
         identity, log = open_event_log(launch)
-        return doors, identity, log, await asyncio.to_thread(feedback_secret, shelf, launch.state)
+        secret = await asyncio.to_thread(feedback_secret, shelf, launch.state)
+        return doors, identity, log, replace(launch, feedback_secret=secret)
     except BaseException:
         doors.close()
         raise
@@ -119,8 +132,9 @@ def _step_back() -> None:
     asyncio.get_running_loop().set_default_executor(niced)
 
 
-def _begin(crew: Crew) -> "asyncio.Task[Ready]":
+def _begin(crew: Crew, fleet: Fleet) -> "asyncio.Task[Ready]":
     """The start of all workers. If something else is refused meanwhile, nobody asks any more how this went."""
+    fleet.expect()
     starting = asyncio.create_task(crew.start())
     starting.add_done_callback(lambda task: task.cancelled() or task.exception())
     return starting
@@ -215,8 +229,8 @@ def _has_terminal() -> bool:
     return True
 
 
-async def _unless(stopped: asyncio.Event, starting: Awaitable[Ready]) -> Ready | None:
-    """What is served, None if somebody asked to stop before it was."""
+async def _unless(stopped: asyncio.Event, starting: Awaitable[T]) -> T | None:
+    """What comes of it, None if somebody asked to stop before it did."""
     start, stop = asyncio.ensure_future(starting), asyncio.ensure_future(stopped.wait())
     await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
     stop.cancel()

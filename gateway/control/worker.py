@@ -16,6 +16,7 @@ from gateway.link import (
     Counted,
     Discard,
     Failed,
+    Hosted,
     Kept,
     Leaving,
     Link,
@@ -32,6 +33,7 @@ from gateway.link import (
     open_control_end,
 )
 from observability.merge import Snapshot
+from runners.ray.members import Membership
 
 Keep = Callable[[Clicked, Callable[[Kept], None]], None]
 ASKED_LIMIT = 2  # questions a worker may owe answers to: one that is stuck is not asked again and again
@@ -128,6 +130,10 @@ class Worker:
         self.open_from, self.holding = counted.counts.open_from, counted.counts.holding
         self.has_said_all = self.has_said_all or counted.is_last
         self._link.send(Taken(counted.seq))
+
+    def tell_hosted(self, membership: Membership) -> None:
+        """Have it know which replicas there are elsewhere."""
+        self._link.send(Hosted(membership))
 
     def stop(self) -> None:
         """Ask it to finish what is under way and end."""

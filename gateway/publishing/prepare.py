@@ -197,7 +197,7 @@ def _meaning(
 
 def _stamped(route: CompiledRoute, document: RouteDoc, kept: Kept) -> CompiledRoute:
     """The route with its digests, its experiment's beginning, and a print that is equal only while nothing changed."""
-    arms = tuple(replace(each, digest=kept.digests.get(each.arm.name, "")) for each in route.arms)
+    arms = tuple(each.identified(kept.digests.get(each.arm.name, "")) for each in route.arms)
     enrolment = f"{route.holdout!r} {route.slots!r}"  # comes from another document
     print_ = text_digest(f"{document!r} {enrolment} {write(kept)}")
     return replace(route, arms=arms, began=kept.began, fingerprint=print_)

@@ -3,8 +3,10 @@
 Nothing is imported before it is asked for: a gateway that runs embedded models never loads what a cluster needs.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
-from pkgutil import iter_modules
+from importlib.util import find_spec
+from pkgutil import ModuleInfo, iter_modules
 from typing import cast
 
 import runners
@@ -15,8 +17,9 @@ from runners.core.runner import Runner
 class Runners:
     """The runners of one gateway: one of each kind, made when it is first asked for."""
 
-    def __init__(self) -> None:
-        self._made: dict[str, Runner] = {}
+    def __init__(self, made: Mapping[str, Runner] | None = None) -> None:
+        """`made` are those that need more than a word to be made."""
+        self._made: dict[str, Runner] = dict(made or {})
 
     def find(self, word: str) -> Runner:
         """The runner behind `word`, always the same. Raises LoadRefused for a word that names none."""
@@ -31,8 +34,8 @@ class Runners:
 
 
 def known_runners() -> tuple[str, ...]:
-    """The words that `find_runner` takes, sorted. A package in `runners/` is a room, not a runner."""
-    return tuple(sorted(found.name for found in iter_modules(runners.__path__) if not found.ispkg))
+    """The words that `find_runner` takes, sorted. A package in `runners/` is a room, unless it has an `opener.py`."""
+    return tuple(sorted(found.name for found in iter_modules(runners.__path__) if _module_of(found)))
 
 
 def find_runner(word: str) -> type[Runner]:
@@ -40,4 +43,13 @@ def find_runner(word: str) -> type[Runner]:
     known = known_runners()
     if word not in known:
         raise LoadRefused(f"runner {quoted(word)}", "there is no such runner", f"write one of {', '.join(known)}")
-    return cast(type[Runner], import_module(f"runners.{word}").RUNNER)
+    found = next(each for each in iter_modules(runners.__path__) if each.name == word)
+    return cast(type[Runner], import_module(_module_of(found)).RUNNER)
+
+
+def _module_of(found: ModuleInfo) -> str:
+    """The module that has the runner, "" where there is none."""
+    if not found.ispkg:
+        return f"runners.{found.name}"
+    spec = find_spec(f"runners.{found.name}.opener")
+    return spec.name if spec else ""

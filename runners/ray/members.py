@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+APPLICATION = "turnout-"  # what the names of our applications begin with; those of others are not touched
+
 
 class State(StrEnum):
     """What is known of a replica. Only READY ones are sent requests; GONE is the one word that ends a connection."""
@@ -52,3 +54,6 @@ class Membership(Struct, frozen=True):
 
     def of(self, arm_key: str) -> tuple[Member, ...]:
         return tuple([member for member in self.members if member.arm_key == arm_key])
+
+
+NOBODY = Membership(0, ())

@@ -14,12 +14,14 @@ import pytest
 from runners.constant import Constant
 from runners.core.catalogue import known_runners
 from runners.core.errors import DeadlineExceeded, InvalidInput, NotReady
-from runners.core.runner import Endpoint, ModelRef, RemoteServer
+from runners.core.runner import Endpoint, Hosting, ModelRef, RemoteServer
 from runners.core.tensor import InferenceRequest, Signature, Tensor, TensorSpec
 from runners.embedded import Embedded
 from runners.fake import Compute, Fake, FakeEndpoint, Hang
+from runners.ray.board import Board
 from runners.ray.endpoint import HopEndpoint
 from runners.ray.members import Member, Membership
+from runners.ray.opener import RayRunner
 from runners.ray.serving import Hop, serve_hop
 from runners.ray.settings import Dial, Listen, Pace
 from runners.remote import Remote
@@ -121,19 +123,17 @@ def fake(folder):
     return Subject(opener([Compute(sums)]), opener([Hang()]), lambda x: x.sum(1, keepdims=True).tolist())
 
 
-def embedded_over_a_hop(folder):
+def behind_a_hop(folder, reach):
     """The models of `embedded`, each in a replica: a thread with a loop of its own, behind a socket."""
     behind = embedded(folder)
     (folder / "secret").write_bytes(b"of sixteen bytes or more")
+    dial = Dial(folder / "secret", pace=Pace(silent_s=60, greeting_s=60))
 
     def opener(open_endpoint, name):
         async def open_over_hop():
             hop = serve_hop(open_endpoint, Listen(name, folder / "secret", unix=str(folder / name)))
             subject.hops.append(hop)
-            endpoint = HopEndpoint("arm", Dial(folder / "secret", pace=Pace(silent_s=60, greeting_s=60)))
-            endpoint.update(Membership(1, (Member("arm", name, hop.address),)))
-            await endpoint.greeted(60)
-            return endpoint
+            return await reach(dial, Membership(1, (Member("arm", name, hop.address),)))
 
         return open_over_hop
 
@@ -141,7 +141,33 @@ def embedded_over_a_hop(folder):
     return subject
 
 
-HERE = {"embedded": embedded, "constant": constant, "fake": fake, "embedded over a hop": embedded_over_a_hop}
+def embedded_over_a_hop(folder):
+    async def reach(dial, membership):
+        endpoint = HopEndpoint("arm", dial)
+        endpoint.update(membership)
+        await endpoint.greeted(60)
+        return endpoint
+
+    return behind_a_hop(folder, reach)
+
+
+def ray(folder):
+    """As the runner opens an arm whose replicas an agent has told of."""
+
+    async def reach(dial, membership):
+        model = ModelRef("file:sums.onnx", folder, hosting=Hosting(key="arm"))
+        return await RayRunner(Board(dial, membership)).open(model)
+
+    return behind_a_hop(folder, reach)
+
+
+HERE = {
+    "embedded": embedded,
+    "constant": constant,
+    "fake": fake,
+    "embedded over a hop": embedded_over_a_hop,
+    "ray": ray,
+}
 ELSEWHERE = {"remote over http": remote_over_http, "remote over grpc": remote_over_grpc}
 
 

@@ -1,0 +1,52 @@
+"""The board of one serving process: what the agent has seen last, told to every endpoint that asks replicas."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from weakref import WeakSet
+
+from runners.core.runner import Description
+from runners.ray.endpoint import EndpointCounts, HopEndpoint, PeerReading
+from runners.ray.members import Membership, State
+from runners.ray.settings import Dial
+
+
+class Board:
+    """Used on the event loop alone."""
+
+    def __init__(self, dial: Dial, membership: Membership) -> None:
+        self._dial = dial
+        self._membership = membership
+        self._endpoints: defaultdict[str, WeakSet[HopEndpoint]] = defaultdict(WeakSet)  # shadows have one of their own
+
+    def update(self, membership: Membership) -> None:
+        """Learn who there is. What is older than what is known changes nothing."""
+        if membership.seq > self._membership.seq:
+            self._membership = membership
+            for endpoint in self._all():
+                endpoint.update(membership)
+
+    def has_ready(self, arm_key: str) -> bool:
+        """Whether a replica is said to be there."""
+        return any(member.state is State.READY for member in self._membership.of(arm_key))
+
+    def endpoint(self, arm_key: str, description: Description | None = None) -> HopEndpoint:
+        """One that asks the replicas of an arm, and is told of them as long as it lives. Raises LoadRefused."""
+        made = HopEndpoint(arm_key, self._dial, description)
+        self._endpoints[arm_key].add(made)
+        made.update(self._membership)
+        return made
+
+    def readings(self) -> Mapping[str, list[PeerReading]]:
+        """The replicas of every arm, as they are seen from here; once for each endpoint that asks them."""
+        found = {key: [reading for each in asking for reading in each.readings()] for key, asking in self._items()}
+        return {key: readings for key, readings in found.items() if readings}
+
+    def counts(self) -> Mapping[str, list[EndpointCounts]]:
+        """What the endpoints of every arm have counted."""
+        return {key: [each.counts for each in asking] for key, asking in self._items()}
+
+    def _all(self) -> list[HopEndpoint]:
+        return [endpoint for _, asking in self._items() for endpoint in asking]
+
+    def _items(self) -> list[tuple[str, list[HopEndpoint]]]:
+        return [(key, list(asking)) for key, asking in self._endpoints.items() if asking]

@@ -1,0 +1,114 @@
+"""A Ray cluster of one node, for a laptop and for tests: started with a gateway, gone with it.
+
+Everything of it lies in one folder and belongs to one session of processes, so that another Ray on this machine is
+neither used nor hurt.
+"""
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from runners.ray.agent import ENVIRONMENT
+from runners.ray.replica import HOST_VARIABLE, SECRET_VARIABLE
+
+PR_SET_PDEATHSIG = 1
+STORE_BYTES = 100_000_000  # no tensor passes through it; Ray takes no less
+STOP_LIMIT_S = 3.0  # Ray waits for what it ends, and what is left of it is ended here
+
+
+class LocalRayFailed(Exception):
+    """The cluster could not be started; the text is for whoever asked for it."""
+
+
+class LocalRay:
+    """`ray start --head --block` as a child. Methods block."""
+
+    def __init__(self, *, cpus_n: int | None = None) -> None:
+        """`cpus_n` are those it deals out, by default all of this machine."""
+        self.folder = Path(tempfile.mkdtemp(prefix="tr-"))  # Ray's sockets lie below it and must have short names
+        self.secret = self.folder / "secret"
+        self.secret.write_text(secrets.token_hex(32))
+        self.secret.chmod(0o600)
+        self._cpus_n = cpus_n
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+
+    def begin(self) -> None:
+        """Start it, from a thread that lives as long as it shall: Linux ends it when that thread has gone."""
+        self._port = _free_port()
+        self.address = f"127.0.0.1:{self._port}"
+        command = [
+            *(sys.executable, "-c", "from ray.scripts.scripts import main; main()"),
+            *("start", "--head", "--block", f"--port={self._port}", f"--temp-dir={self.folder}"),
+            *("--node-ip-address=127.0.0.1", "--include-dashboard=false", "--disable-usage-stats"),
+            *(f"--object-store-memory={STORE_BYTES}", f"--ray-client-server-port={_free_port()}"),
+            *((f"--num-cpus={self._cpus_n}",) if self._cpus_n is not None else ()),
+        ]
+        environment = os.environ | ENVIRONMENT | {SECRET_VARIABLE: str(self.secret), HOST_VARIABLE: "127.0.0.1"}
+        path = os.pathsep.join([*(each for each in sys.path if each), os.environ.get("PYTHONPATH", "")])
+        with (self.folder / "start.log").open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own words
+                command,
+                stdout=log,
+                stderr=log,
+                env=environment | {"PYTHONPATH": path},
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one system call, no lock
+            )
+
+    def is_up(self) -> bool:
+        """Whether drivers may connect. Raises LocalRayFailed once it has ended."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            said = " ".join(self._said().decode(errors="replace").split())[-500:]
+            raise LocalRayFailed(f"a local Ray did not start: {said or 'it said nothing'}")
+        return b"Ray runtime started" in self._said()
+
+    def stop(self) -> None:
+        """End all of its processes and remove its folder; twice is harmless."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_LIMIT_S)
+            for pid in self._processes():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                process.kill()
+            process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _processes(self) -> list[int]:
+        """Whatever names the folder on its command line, or works in it: raylet, workers, all that they started."""
+        mark, found = str(self.folder).encode(), []
+        for each in Path("/proc").iterdir():
+            if each.name.isdigit() and int(each.name) != os.getpid():
+                with suppress(OSError):
+                    if mark in (each / "cmdline").read_bytes() or mark in (each / "environ").read_bytes():
+                        found.append(int(each.name))
+        return found
+
+    def _said(self) -> bytes:
+        with suppress(OSError):
+            return (self.folder / "start.log").read_bytes()
+        return b""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
