@@ -21,6 +21,8 @@ EXAMPLES_LIMIT = 100  # events without a unit that are named per experiment and 
 CELLS_LIMIT = 4096  # cells (of all experiments) that wait to be handed over
 RUNS_KEPT = 1024  # runs remembered per arm, to count each once
 SIGN = 1 << 63
+ALL_BITS = (1 << 64) - 1
+MIXER = 0x9E3779B97F4A7C15  # odd, so that no two points have one number
 
 Cells = dict[int, list[Increment]]  # epoch -> increments by the arm's index
 
@@ -45,14 +47,12 @@ class Experiment:
         return min(self.inflight, default=None)
 
     def meet(self, point: int, increment: Increment) -> None:
-        """Count a unit if it is met here for the first time.
-
-        Which units stand for all is told by low bits of their points: an arm is told by high ones, so no arm gains.
-        """
-        if point & self._skipped or point in self._units:
+        """Count a unit if it is met here for the first time."""
+        unit = number_of(point)
+        if unit & self._skipped or unit in self._units:
             return
-        self._units.add(point)
-        increment.units.append(point - SIGN)
+        self._units.add(unit)
+        increment.units.append(unit)
         if len(self._units) > UNITS_LIMIT:
             self._skipped = self._skipped << 1 | 1
             self._units = {unit for unit in self._units if not unit & self._skipped}
@@ -75,7 +75,17 @@ class Experiment:
             increment.event(metric)
         else:
             known.add(point)
-            increment.bad.append(Bad(metric, point - SIGN, facts.event_id, at))
+            increment.bad.append(Bad(metric, number_of(point), facts.event_id, at))
+
+
+def number_of(point: int) -> int:
+    """A unit's number, signed, 64 bits: its point, with the bits in the middle of it turned into the lowest.
+
+    Low bits say which units stand for all when there are too many; an arm is told by high ones, so no arm gains by it.
+    The points of some hashes have low bits that are all the same, hence the turn.
+    """
+    mixed = point * MIXER & ALL_BITS
+    return (mixed >> 32 | (mixed & 0xFFFF_FFFF) << 32) - SIGN
 
 
 class Trial(Struct, frozen=True):

@@ -12,6 +12,7 @@ from gateway.cli import (
     completion,
     diff,
     disagreements,
+    evidence,
     look,
     models,
     operate,
@@ -56,6 +57,7 @@ app.command("completion")(completion.completion)
 app.add_typer(models.app, name="models")
 app.add_typer(state.app, name="state")
 app.add_typer(audit.app, name="audit")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(token.app, name="token")
 
 

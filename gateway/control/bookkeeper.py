@@ -41,6 +41,7 @@ class Bookkeeper:
         self._booked_epoch = 0
         self._turn = asyncio.Lock()  # the last words come while the booking before may be under way
         self._prune_at = clock() + PRUNE_S
+        self._has_begun = False  # whether the ledger knows that this gateway is there
         self._trouble = ""
 
     async def watch(self, starting: Awaitable[Worker]) -> Worker:
@@ -94,6 +95,9 @@ class Bookkeeper:
         bookings = [Booking(worker.id, counted.seq, counted.counts) for worker, counted in said]
         me, lost = self._report(dict(said)), dict(self._lost)
         try:
+            if not self._has_begun:
+                await asyncio.to_thread(lambda: self._shelf.bookings().begin(self._me))
+                self._has_begun = True
             await asyncio.to_thread(lambda: self._shelf.bookings().book(bookings, me, lost))
         except StateError as error:
             if str(error) != self._trouble:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from gateway.increments import CellKey, Counts, Increment, add_moments
-from gateway.state.closing import Reporter, close_epochs, note_lost, write_reporter
+from gateway.state.closing import Reporter, close_epochs, note_lost, note_return, write_reporter
 from gateway.state.database import writing
 from gateway.state.schema import experiment, reporter, source, tally
 from gateway.state.units import count_bad, count_units, crowd
@@ -62,6 +62,11 @@ class Bookings:
             _lose(connection, me, lost_by)
             write_reporter(connection, me)
             close_epochs(connection, me.seen_at)
+
+    def begin(self, gateway: str) -> None:
+        """A gateway of this name begins to count: if the one before it was killed, that is written down."""
+        with writing(self._engine) as connection:
+            note_return(connection, gateway)
 
     def leave(self, gateway: str) -> None:
         """Nothing more will come from this gateway: nobody has to wait for it."""

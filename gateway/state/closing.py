@@ -63,6 +63,13 @@ def note_lost(connection: Connection, name: str, epoch: int, gateway: str, why: 
         connection.execute(insert(lost).values(**values))
 
 
+def note_return(connection: Connection, gateway: str) -> None:
+    """A gateway of this name has begun. If one was here and did not leave in order, it took counts along."""
+    row = connection.execute(select(reporter.c.open_from).where(reporter.c.gateway == gateway)).one_or_none()
+    if row is not None:
+        _note_gone(connection, gateway, row.open_from)
+
+
 def write_reporter(connection: Connection, me: Reporter) -> None:
     """Replace what this gateway has said before."""
     values = {"open_from": me.open_from, "holding": msgspec.json.encode(me.holding).decode(), "seen_at": me.seen_at}
@@ -80,8 +87,17 @@ def _present(connection: Connection, now: float) -> list[Reporter]:
             holding = msgspec.json.decode(row.holding, type=dict[str, int])
             present.append(Reporter(row.gateway, row.open_from, holding, row.seen_at))
             continue
-        unfinished = select(experiment.c.name, experiment.c.closed).where(experiment.c.latest >= row.open_from)
-        for name, closed in connection.execute(unfinished).all():
-            note_lost(connection, name, max(closed + 1, row.open_from), row.gateway, "it has gone without a word")
-        connection.execute(delete(reporter).where(reporter.c.gateway == row.gateway))
+        _note_gone(connection, row.gateway, row.open_from)
     return present
+
+
+def _note_gone(connection: Connection, gateway: str, open_from: int) -> None:
+    """Write down what went with a gateway: some of what it counted from its first open epoch on, wherever it did."""
+    recent = open_from - int(LIMIT_S) // EPOCH_S  # what nobody has counted for a minute was hardly served
+    unfinished = select(experiment.c.name, experiment.c.closed).where(experiment.c.latest >= recent)
+    for name, closed in connection.execute(unfinished).all():
+        epoch = max(closed + 1, open_from)
+        note_lost(connection, name, epoch, gateway, "it has gone without a word")
+        mine = update(experiment).where(experiment.c.name == name, experiment.c.latest < epoch)
+        connection.execute(mine.values(latest=epoch))
+    connection.execute(delete(reporter).where(reporter.c.gateway == gateway))

@@ -11,7 +11,7 @@ from gateway.execution.executor import execute
 from gateway.execution.outcome import Observation, Outcome
 from gateway.increments import LATENCY_BOUNDS_S, Increment, quantile_of
 from gateway.recording import Recorder
-from gateway.tally import BAD_LIMIT, CELLS_LIMIT, UNITS_LIMIT, Tallies, Trial
+from gateway.tally import BAD_LIMIT, CELLS_LIMIT, Tallies, Trial
 from observability.metrics import Metrics
 from observability.tracing import Tracing
 from runners.core.errors import (
@@ -23,10 +23,12 @@ from runners.core.errors import (
     Overloaded,
     untried,
 )
+from strategies.core.hashes import HASHES, HashName
 from strategies.core.plan import RequestFacts
 
 NOW = 1_700_000_005.0
 EPOCH = 170_000_000
+UNITS_LIMIT = 1000  # in place of more
 SHARES = '{"new":1000000,"old":0}'
 
 
@@ -239,11 +241,15 @@ def test_a_count_that_fails_is_a_counter_and_says_which_epoch_is_not_whole(bind,
     assert "could not be counted" in caplog.text
 
 
-def test_units_beyond_the_bound_are_thinned_alike_for_all_arms(tallies):
+@pytest.mark.parametrize("hash_name", HashName)
+def test_units_beyond_the_bound_are_thinned_alike_for_all_arms(tallies, monkeypatch, hash_name):
     """Whom we forget is told by bits that no arm's share knows of, so what is left is split as before."""
+    monkeypatch.setattr("gateway.tally.UNITS_LIMIT", UNITS_LIMIT)
+    chosen = HASHES[hash_name]
+    prefix = chosen.prefix("salt")
     tally = tallies.route(Trial("digits@1", 0, {"new": 500_000, "old": 500_000}, ("old", "new")))
     for n in range(4 * UNITS_LIMIT):
-        point = n * 0x9E3779B97F4A7C15 % 2**64
+        point = chosen.point_of(prefix, b"unit-%d" % n)
         tally.experiment.meet(point, cell(tally, EPOCH, point >> 63))
     old, new = tally.cells[EPOCH]
     assert len(tally.experiment._units) <= UNITS_LIMIT < len(old.units) + len(new.units) < 4 * UNITS_LIMIT

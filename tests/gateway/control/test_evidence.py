@@ -55,6 +55,27 @@ def ledger_of(state: Path):
     shelf.close()
 
 
+def test_two_gateways_with_one_state_count_as_one(gateway_process, tmp_path):
+    """An account that meets both has one error, and the sums are those of all requests."""
+    config, state = write_route(tmp_path / "config", "raises-always"), tmp_path / "state"
+    gateways = []
+    try:
+        for _ in range(2):
+            gateways.append(gateway_process([str(config)], state, {}))
+        assert {200} == {ask(gateway.http, f"account-{n}") for gateway in gateways for n in range(50)}
+        assert [0, 0] == [gateway.stop() for gateway in gateways]
+    finally:
+        for gateway in gateways:
+            gateway.kill()
+    with ledger_of(state) as ledger:
+        epochs = ledger.epochs("digits@1")
+    counts = [epoch.arms[arm] for epoch in epochs for arm in epoch.arms]
+    broken_n = sum(epoch.arms["broken"].units_n for epoch in epochs if "broken" in epoch.arms)
+    assert (100, 50) == (sum(each.requests_n for each in counts), sum(each.units_n for each in counts))
+    assert broken_n == sum(each.events.get("error_rate", 0) for each in counts)
+    assert [()] == list({epoch.lost for epoch in epochs})
+
+
 @pytest.mark.parametrize(("candidate", "metric"), [("raises-always", "error_rate"), ("nan", "invalid_output")])
 def test_what_a_candidate_does_is_in_the_ledger_when_the_gateway_has_ended(start_gateway, tmp_path, candidate, metric):
     """Two workers, a hundred accounts, each asked twice: nothing is missing and nobody is counted twice."""
