@@ -9,7 +9,7 @@ UNIT_BYTES = 8
 
 
 class Keys(Struct, frozen=True):
-    """`id` tells keys apart and is no secret; `signing` signs tokens, `hiding` turns units into digests."""
+    """`id` tells keys apart and is no secret; `signing` signs tokens, `hiding` hides units and masks teams."""
 
     id: bytes
     signing: bytes

@@ -2,19 +2,21 @@
 
 A token is base64url, unpadded, of: the version, 1 byte; the key's id, 4; HMAC-SHA256 over all that follows and the five
 bytes before, cut to 16; and a `Sealed` in MessagePack. Items are kept as digests of 5 bytes, so a list of ten takes 60.
+Whose each place is can be read by nobody without the secret: it is masked, as a reader who knew would not choose blind.
 """
 
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
-from hashlib import sha256
+from hashlib import sha256, shake_256
 from hmac import compare_digest
 from hmac import digest as hmac_digest
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.feedback.keys import Keys
 from gateway.link import Click
@@ -31,6 +33,7 @@ RANKERS_LIMIT = 32
 PLACES_LIMIT = 2048  # of all rows together: 12 KiB. Rows beyond carry no credit, and clicks there are unknown items
 TEXT_LIMIT = 1 << 16  # characters of a token that are looked at
 WHOLE = 1_000_000
+PART_BYTES = 3  # of a part in millionths
 
 
 class Shown(Protocol):
@@ -57,14 +60,14 @@ class TokenFault(Exception):
 class Row(Struct, frozen=True, array_like=True):
     """The credit of one list. `teams` has a byte for each place: a ranker's index, or 255 for a place of nobody.
 
-    Where places are shared among rankers, `millionths` has the parts of each place, place after place, and `teams` is
-    empty.
+    Where places `is_shared` among rankers, it has the parts of each place instead, in millionths of 3 bytes each,
+    place after place.
     """
 
     row: int
     digests: bytes
     teams: bytes
-    millionths: tuple[int, ...] = ()
+    is_shared: bool = False
 
 
 class Sealed(Struct, frozen=True, array_like=True):
@@ -101,7 +104,7 @@ def seal(keys: Keys, origin: Origin, lists: Sequence[Shown]) -> str:
         room_n -= len(shown.items)
         if room_n < 0:
             break
-        rows.append(_row(origin.event_id, shown))
+        rows.append(_masked(keys, origin.event_id, _row(origin.event_id, shown)))
     sealed = Sealed(
         origin.event_id,
         round(origin.shown_at * 1e3),
@@ -129,7 +132,7 @@ def unseal(keys: Keys, token: str, *, now: float, window_s: float) -> Sealed:
     sealed = _decode(body)
     if now - sealed.shown_at > window_s:
         raise TokenFault("late", f"the list was shown more than {window_s:g} s ago; clicks count that long")
-    return sealed
+    return replace(sealed, rows=tuple([_masked(keys, sealed.event_id, row) for row in sealed.rows]))
 
 
 def click_of(sealed: Sealed, row: int, item: str) -> Click | None:
@@ -143,8 +146,9 @@ def click_of(sealed: Sealed, row: int, item: str) -> Click | None:
 
 def _click(sealed: Sealed, row: Row, place: int) -> Click:
     rankers_n = len(sealed.rankers)
-    if row.millionths:
-        credits_ = row.millionths[place * rankers_n : (place + 1) * rankers_n]
+    if row.is_shared:
+        parts = row.teams[place * rankers_n * PART_BYTES : (place + 1) * rankers_n * PART_BYTES]
+        credits_ = tuple(int.from_bytes(parts[at : at + PART_BYTES]) for at in range(0, len(parts), PART_BYTES))
     else:
         team = row.teams[place]
         credits_ = () if team == NOBODYS else tuple(WHOLE * (team == ranker) for ranker in range(rankers_n))
@@ -163,7 +167,15 @@ def _row(event_id: str, shown: Shown) -> Row:
         return Row(shown.row, digests, bytes(teams))
     rankers_n = len(shown.rankers)
     parts = [round(WHOLE * share) for shares in shown.shares for share in (shares or (Fraction(0),) * rankers_n)]
-    return Row(shown.row, digests, b"", tuple(parts))
+    return Row(shown.row, digests, b"".join([part.to_bytes(PART_BYTES) for part in parts]), is_shared=True)
+
+
+def _masked(keys: Keys, event_id: str, row: Row) -> Row:
+    """The row with whose each place is hidden, or shown again. No two rows have one mask."""
+    size = len(row.teams)
+    mask = shake_256(keys.hiding + f"{event_id}\x1f{row.row}".encode("utf-8", "surrogatepass")).digest(size)
+    hidden = (int.from_bytes(row.teams) ^ int.from_bytes(mask)).to_bytes(size)
+    return Row(row.row, row.digests, hidden, row.is_shared)
 
 
 def _team(shares: tuple[Fraction, ...]) -> int:

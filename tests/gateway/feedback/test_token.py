@@ -3,6 +3,7 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +116,23 @@ def test_every_item_is_found_where_it_was_shown(items: list[str]) -> None:
     """Whatever the items are called: digests are looked for whole, not across their borders."""
     sealed = opened(seal(KEYS, ORIGIN, (Shown(0, tuple(items), RANKERS, (STEADY,) * len(items)),)))
     assert list(range(len(items))) == [click_of(sealed, 0, item).place for item in items]
+
+
+@given(st.lists(st.sampled_from([STEADY, FRESH, NOBODY]), min_size=8, max_size=40))
+def test_nobody_can_read_in_a_token_whose_an_item_is(shares: list[tuple[Fraction, ...]]) -> None:
+    """A reader who could would not choose blind. The gateway can."""
+    shown = Shown(0, tuple(map(str, range(len(shares)))), RANKERS, tuple(shares))
+    token = seal(KEYS, ORIGIN, (shown, Shown(1, *shown_fields(shown))))
+    teams = bytes([255 if not each else each.index(1) for each in shares])
+    raw = urlsafe_b64decode(padded(token))
+    body = msgspec.msgpack.decode(raw[21:], type=Sealed)
+    assert teams not in [row.teams for row in body.rows]
+    assert body.rows[0].teams != body.rows[1].teams
+    assert [teams, teams] == [row.teams for row in opened(token).rows]
+
+
+def shown_fields(shown: Shown) -> tuple[object, ...]:
+    return shown.items, shown.rankers, shown.shares
 
 
 def test_a_token_tells_no_unit_and_units_stay_apart() -> None:
