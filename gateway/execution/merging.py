@@ -7,6 +7,7 @@ reason: that is settled before anybody sees a list, so leaving such requests out
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from time import monotonic
 
 from msgspec.structs import replace
@@ -40,14 +41,30 @@ async def execute_merged(routed: Routed, merge: Merge) -> Outcome:
     try:
         outcome = await execute(asked)
         if outcome.answered is arms[0]:
-            await asyncio.wait(calls, timeout=max(0.0, by - monotonic()))
+            await _until_settled(calls, by)
     finally:
         for each in calls:
             each.cancel()  # those that are done do not mind
+    now = monotonic()
+    asked_of = [(each, bound) for each, bound in zip(calls, arms[1:], strict=True) if each.done() or now >= by]
+    seen = [_seen(each, bound, started_at) for each, bound in asked_of]  # of those let go there is nothing to tell
     if outcome.answered is not arms[0]:
-        return _unmerged(routed, outcome, "baseline", [each.result()[1] for each in calls if each.done()])
-    seen = [_seen(each, bound, started_at) for each, bound in zip(calls, arms[1:], strict=True)]
+        return _unmerged(routed, outcome, "baseline", [observation for _, observation in seen])
     return _merged(routed, merge, outcome, seen)
+
+
+async def _until_settled(calls: "Sequence[asyncio.Future[Seen]]", by: float) -> None:
+    """Wait until all partners have answered, one has failed, or it is time: the others cannot help any more then."""
+    pending = set(calls)
+    while pending:
+        left_s = max(0.0, by - monotonic())
+        done, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        if not done or any(_has_failed(each) for each in done):
+            break
+
+
+def _has_failed(asked: "asyncio.Future[Seen]") -> bool:
+    return asked.cancelled() or isinstance(asked.result()[0], RunnerError)
 
 
 def _names_asked(routed: Routed, merge: Merge) -> tuple[str, ...] | None:
@@ -82,7 +99,7 @@ async def _ask(bound: BoundArm, request: InferenceRequest, by: float) -> Seen:
 
 def _seen(asked: "asyncio.Future[Seen]", bound: BoundArm, started_at: float) -> Seen:
     """What became of a partner's call; one that is not done has missed its deadline."""
-    if asked.done():
+    if asked.done() and not asked.cancelled():
         return asked.result()
     late = Observation(bound, CallRole.PARTNER, "timeout", started_at, monotonic() - started_at)
     return DeadlineExceeded("the partner had not answered in time"), late

@@ -5,6 +5,7 @@ datatypes: as many items as the baseline gave, the first k of them dealt, those 
 """
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from strategies.interleaving.merged import Merged
 from strategies.interleaving.probabilistic import probabilistic
 from strategies.interleaving.team_draft import team_draft
 
-PLACES_LIMIT = 1_000  # dealt for one request: some 2 ms, in which nobody else is served
+PLACES_LIMIT = 1_000  # dealt for one request: some 4 ms, in which nobody else is served
 ITEMS_LIMIT = 20_000  # in one tensor, for the same reason
 TEXT_LIMIT = 128  # characters of an item's id, which events and tokens hold
 
@@ -56,7 +57,10 @@ def merge_lists(
     """
     shape = _shape(_output(answers[0], merge.ranking, 0))
     rows_n, items_n = shape if len(shape) == 2 else (1, *shape)
-    if rows_n * items_n > ITEMS_LIMIT or rows_n * min(merge.k, items_n) > PLACES_LIMIT:
+    k = min(merge.k, items_n)
+    if not rows_n * k:
+        raise NotMerged("empty")
+    if rows_n * items_n > ITEMS_LIMIT or rows_n * k > PLACES_LIMIT:
         raise NotMerged("too_large")
     rankings = [_ranking(routed, merge, answer, shape, ranker) for ranker, answer in enumerate(answers)]
     rankers = tuple([arm.name for arm in routed.decision.plan.serve])
@@ -64,8 +68,8 @@ def merge_lists(
     impressions: list[Impression] = []
     for row in range(rows_n):
         coins = HashedCoins(routed.route.coin_salt, routed.facts.event_id, row)
-        lists = [ranking.items[row][: merge.k] for ranking in rankings]
-        merged = MERGERS[merge.method](lists, merge.k, coins)
+        lists = [ranking.items[row][:k] for ranking in rankings]
+        merged = MERGERS[merge.method](lists, k, coins)
         placed.append(_placed(merged, rankings[0].items[row]))
         shown = tuple([_text(item) for item in merged.items])
         texts = tuple([tuple([_text(item) for item in each]) for each in lists])
@@ -75,10 +79,17 @@ def merge_lists(
 
 def _placed(merged: Merged, own: list[Any]) -> Placed:
     """All places: the merged ones, then what is left of the baseline's list, as long as that was."""
-    whose = [share.index(max(share)) if share else 0 for share in merged.shares]
-    placed = list(zip(merged.items, whose, strict=True))
+    placed = [(item, _owner(share)) for item, share in zip(merged.items, merged.shares, strict=True)]
     taken = set(merged.items)
     return [*placed, *((item, 0) for item in own if item not in taken)][: len(own)]
+
+
+def _owner(share: tuple[Fraction, ...]) -> int:
+    """Who has the largest part of a place, the first of several; the baseline for one of nobody."""
+    for ranker, part in enumerate(share):
+        if part == 1:  # as nearly all are: comparing fractions with each other takes longer
+            return ranker
+    return share.index(max(share)) if share else 0
 
 
 def _ranking(routed: Routed, merge: Merge, answer: InferenceResponse, shape: tuple[int, ...], ranker: int) -> Ranking:

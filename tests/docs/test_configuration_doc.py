@@ -42,7 +42,10 @@ def test_every_kind_of_reference_is_documented(scheme):
     assert f"`{scheme}:" in PAGE
 
 
-@pytest.mark.parametrize("page", ["docs/configuration.md", "README.md", "docs/quickstart.md", "docs/assignment.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["docs/configuration.md", "README.md", "docs/quickstart.md", "docs/assignment.md", "docs/interleaving.md"],
+)
 def test_every_route_in_the_documentation_compiles(page):
     """What is shown can be copied."""
     for block in re.findall(r"```yaml\n(turnout: v1\nroute:.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL):

@@ -201,6 +201,49 @@ async def test_a_partner_that_keeps_no_deadline_is_let_go(routed, endpoints):
     assert monotonic() < request.deadline_at + 5  # it has no end of its own
 
 
+async def test_nobody_waits_for_a_partner_when_another_has_failed(routed, endpoints):
+    """The list would not be merged any more, however good the other is."""
+    endpoints["newer"] = FakeEndpoint(SIGNATURE, [Hang()])
+    endpoints["new"] = FakeEndpoint(SIGNATURE, [Fail(ExecutionFailed("x"))])
+    arms = {
+        "old": {"model": "file:old.onnx", "role": "baseline"},
+        **{name: {"model": f"file:{name}.onnx", "role": "candidate"} for name in ("new", "newer")},
+    }
+    request = routed(RANKED | {"partners": ["new", "newer"]}, budget_s=300.0, arms=arms, fallback=["old"])
+    outcome = await asyncio.wait_for(done(request), 60)
+
+    assert is_the_baselines(outcome, "error")
+    assert [(seen.bound.arm.name, seen.cause) for seen in outcome.observations] == [("old", ""), ("new", "error")]
+
+
+async def test_a_partner_that_cancels_itself_is_a_partner_that_failed(routed, endpoints):
+    """The request of the client is not cancelled with it."""
+
+    class Gone(FakeEndpoint):
+        async def infer(self, request, /, *, deadline_at):
+            raise asyncio.CancelledError
+
+    endpoints["new"] = Gone(SIGNATURE, [Hang()])
+
+    assert (await done(routed())).not_interleaved == "timeout"
+
+
+async def test_a_list_shorter_than_k_is_dealt_to_its_end(routed, endpoints):
+    """What is told of it is what was shown: no more places than the baseline's list has."""
+    outcome = await done(routed(RANKED | {"k": 10}))
+    (shown,), (items,) = outcome.impressions, lists_of(outcome)
+
+    assert (list(shown.items), len(shown.shares), shown.lists) == (items, 4, (OLD, NEW))
+
+
+async def test_where_there_is_nothing_to_rank_nothing_is_merged(routed, endpoints):
+    for name in ("old", "new"):
+        empty = Tensor("ids", "BYTES", np.empty((1, 0), object)), Tensor("price", "FP32", np.empty((1, 0), np.float32))
+        endpoints[name] = FakeEndpoint(SIGNATURE, [Answer((*empty, Tensor("took", "FP32", np.ones(1, np.float32))))])
+
+    assert (await done(routed())).not_interleaved == "empty"
+
+
 async def test_a_partner_slow_on_a_tenth_of_the_requests_costs_those_alone(routed, endpoints):
     """Nine of ten answers are merged, every one is there by its deadline, and what is left out says why."""
     endpoints["new"] = FakeEndpoint(SIGNATURE, [Hang() if n % 10 == 3 else said(2, NEW) for n in range(30)])
