@@ -102,6 +102,28 @@ class Preference(_Answer):
     sentence: str
 
 
+class Comparison(_Answer):
+    """What the ledger says of one candidate of an A/B test beside the baseline."""
+
+    candidate: str
+    baseline: str
+    verdict: Annotated[str, Field(description="fail, halt, unsure, clear or proven.")]
+    sentence: str
+    missing_requests: Annotated[int | None, Field(description="Of all arms, until it is proven if it is so.")]
+    missing_s: Annotated[float | None, Field(description="How long they take at the pace of the last minutes.")]
+    is_srm: Annotated[bool, Field(description="Whether the arms do not get the units that their shares promise.")]
+
+
+class Evidence(_Answer):
+    """An A/B test so far."""
+
+    experiment: str
+    until: Moment
+    requests: Annotated[dict[str, int], Field(description="By the arm assigned.")]
+    units: dict[str, int]
+    comparisons: list[Comparison]
+
+
 class RouteLine(_Answer):
     route: str
     strategy: str
@@ -112,6 +134,7 @@ class StatusLine(RouteLine):
     """A route in a status."""
 
     preferences: Annotated[list[Preference], Field(description="Of routes that interleave.")] = []
+    evidence: Annotated[Evidence | None, Field(description="Of A/B tests.")] = None
     lists_open: Annotated[int, Field(description="Clicked lists that more clicks may come to.")] = 0
 
 

@@ -26,6 +26,7 @@ from gateway.publishing.telling import (
     tell_route,
     tell_status,
 )
+from gateway.publishing.trials import Trials
 from gateway.state.errors import PublishConflict, StateError, UnknownRevision
 from gateway.state.revision import Cause
 from gateway.state.shelf import Shelf
@@ -78,6 +79,7 @@ def _router(*statuses: int) -> APIRouter:
 def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
     """What is so."""
     app = _router(*LOOK_REFUSALS)
+    trials = Trials()
 
     @app.get("/v1/status", response_model=answers.Status)
     def status() -> Plain:
@@ -85,7 +87,7 @@ def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
         heads, now = shelf.store().history(limit_n=1), publisher.now()
         meaning = publisher.meaning
         told = tell_status(meaning, heads[0] if heads else None, shelf.members().present(now), now)
-        return add_preferences(told, meaning, shelf.clicks().standing)
+        return trials.add(add_preferences(told, meaning, shelf.clicks().standing), meaning, shelf.ledger)
 
     @app.get("/v1/routes/{route}", response_model=answers.Route)
     def route(route: Named) -> Plain:

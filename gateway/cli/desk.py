@@ -112,11 +112,13 @@ class Here:
     def status(self) -> dict[str, Any]:
         from gateway.publishing.preferences import add_preferences
         from gateway.publishing.telling import tell_status
+        from gateway.publishing.trials import Trials
 
         meaning = self._meaning()
         head, now = self._try(lambda: self._shelf.store().history(limit_n=1))[0], time()
         told = tell_status(meaning, head, self._try(lambda: self._shelf.members().present(now)), now)
-        return self._try(lambda: add_preferences(told, meaning, self._shelf.clicks().standing))
+        self._try(lambda: add_preferences(told, meaning, self._shelf.clicks().standing))
+        return self._try(lambda: Trials().add(told, meaning, self._shelf.ledger))
 
     def route(self, name: str) -> dict[str, Any]:
         from gateway.publishing.telling import tell_route

@@ -10,7 +10,7 @@ from strategies.rollout.guardrails import DEFAULT_GUARDRAILS, TIMED
 
 def comparable_problems(document: RouteDoc, traffic: Traffic) -> Iterator[Problem]:
     """Guardrails on latency written for arms that run on different things; those by default are just left out."""
-    guardrails = getattr(document.strategy, "guardrails", DEFAULT_GUARDRAILS)
+    guardrails = document.strategy.guardrails if document.strategy.kind == "canary" else DEFAULT_GUARDRAILS
     if guardrails == DEFAULT_GUARDRAILS:
         return
     candidate = document.strategy.candidate
