@@ -21,6 +21,7 @@ from gateway.control.bookkeeper import Bookkeeper
 from gateway.control.boot import Offer, boot
 from gateway.control.clicks import ClickDesk, feedback_secret
 from gateway.control.cluster import Cluster
+from gateway.control.conductor import Conductor
 from gateway.control.crew import Crew, StartFailed
 from gateway.control.doors import Doors
 from gateway.control.fleet import Fleet
@@ -75,6 +76,7 @@ async def _govern(
     fleet, desk = Fleet(launch, cluster), ClickDesk(shelf, launch.feedback_window_s)
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
+    conductor = Conductor(publisher, shelf, vigil.me)
     books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments)
     start = partial(_start, fleet, doors, desk, books)
     crew = Crew(launch.workers_n, start, doors.renew, log.offer, fleet.join)
@@ -94,13 +96,15 @@ async def _govern(
                     return 0
                 fleet.lead(crew)
                 _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin.port))
-                await _until(stopped, vigil)
+                async with _beside(conductor.keep()):
+                    await _until(stopped, vigil)
                 LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
                 doors.close()
                 fleet.close()
                 stopping = asyncio.create_task(crew.stop(launch.drain_s))  # before all else: it ends replacing
             has_ended_well = await stopping
             await books.leave()
+            await conductor.leave()
             await vigil.leave()
             return 0 if has_ended_well else 1
     finally:

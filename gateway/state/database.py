@@ -6,9 +6,10 @@ SQLite by BEGIN IMMEDIATE, in PostgreSQL by an advisory lock, so compare-and-set
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from sqlite3 import OperationalError as SQLiteError
+from threading import Lock
 from time import monotonic, sleep
 from typing import Any
 
@@ -19,9 +20,10 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 from gateway.state.errors import StateCorrupt, StateError, StateTooNew, StateUnavailable
 
 FILE = "state.db"
-SCHEMA = "0003"  # the newest migration this release knows
+SCHEMA = "0004"  # the newest migration this release knows
 BUSY_S = 5.0  # how long a writer waits for its turn
 AGAIN_S = 0.01  # between two attempts where SQLite itself does not wait
+TURN = "turnout_turn"  # under this name an engine carries the lock of its writers
 CONNECT_S = 5
 WRITERS_LOCK = 0x7475726E  # PostgreSQL's advisory locks are numbers; this one is ours
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -76,9 +78,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A connection that is the only writer until the block ends, when everything or nothing is stored."""
+    """A connection that is the only writer until the block ends, when everything or nothing is stored.
+
+    Writers of one process take turns by a lock: SQLite lets those who wait look again now and then, and on a crowded
+    machine the one in a hurry may miss its turn for minutes.
+    """
     writer = engine.execution_options(is_writing=True)
-    with translated(place_of(engine)), writer.begin() as connection:
+    turn = engine.get_execution_options().get(TURN) or nullcontext()
+    with turn, translated(place_of(engine)), writer.begin() as connection:
         if engine.dialect.name != "sqlite":
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": WRITERS_LOCK})
         yield connection
@@ -108,7 +115,7 @@ def translated(place: str) -> Iterator[None]:
 
 def _file_engine(url: URL) -> Engine:
     Path(url.database or "").parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": BUSY_S})
+    engine = create_engine(url, connect_args={"timeout": BUSY_S}, execution_options={TURN: Lock()})
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: object) -> None:

@@ -182,3 +182,18 @@ source = Table(
     Column("seq", NUMBER, nullable=False),
     Column("seen_at", MOMENT, nullable=False),
 )
+
+lease = Table(
+    "lease",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until_at", MOMENT, nullable=False),
+)
+
+told = Table(
+    "told",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("at", MOMENT, nullable=False),
+)

@@ -11,6 +11,7 @@ from gateway.state.bookings import Bookings
 from gateway.state.clicks import Clicks
 from gateway.state.database import FILE as STATE_FILE
 from gateway.state.database import database_url, open_database
+from gateway.state.lease import Leases
 from gateway.state.ledger import Ledger
 from gateway.state.members import Members
 from gateway.state.revision import Revision
@@ -51,6 +52,9 @@ class Shelf:
 
     def ledger(self) -> Ledger:
         return Ledger(self.engine())
+
+    def leases(self) -> Leases:
+        return Leases(self.engine())
 
     def engine(self) -> Engine:
         with self._lock:
