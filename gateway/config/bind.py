@@ -52,6 +52,21 @@ class Bound(Struct, frozen=True):
         mine = self.compiled.get(route.name)
         return mine is not None and mine.fingerprint == route.fingerprint != ""
 
+    def amiss_in(self, route: CompiledRoute) -> frozenset[str]:
+        """The places of arms that are broken here, and are no others in `route`.
+
+        They hold up no change. Least of all one that takes units away from them.
+        """
+        mine, bound = self.compiled.get(route.name), self.table.routes.get(route.name)
+        if mine is None or bound is None:
+            return frozenset()
+        keys = {each.arm.name: each.key for each in route.arms}
+        return frozenset(
+            _place(route, each.arm)
+            for each, was in zip(bound.arms, mine.arms, strict=True)
+            if isinstance(each.endpoint, BrokenEndpoint) and keys.get(each.arm.name) == was.key
+        )
+
     def leaving(self, after: RoutingTable) -> tuple[BoundRoute, ...]:
         """The routes that are counted here and no longer in `after`."""
         staying = {id(route.meter) for route in after.routes.values()}
@@ -99,8 +114,9 @@ class Binder:
                 if route.name not in bound:
                     opening = _Opening(lease, self._report, route, revision)
                     arms = await opening.arms()
+                    amiss = before.amiss_in(route) if before else frozenset()
                     if route.name not in known:  # what was amiss before stays amiss, and holds up no other change
-                        refused |= opening.refused
+                        refused |= {place: why for place, why in opening.refused.items() if place not in amiss}
                     if isinstance(arms, str):
                         quarantined[route.name] = arms
                     else:
@@ -202,7 +218,7 @@ class _Opening:
         return self._refuse(bound.arm, difference)
 
     def _refuse(self, arm: Arm, reason: str) -> BoundArm:
-        self.refused[f"route '{self._route.name}', arm '{arm.name}'"] = reason
+        self.refused[_place(self._route, arm)] = reason
         self._tell("arm_refused", arm, reason)
         return BoundArm(arm, BrokenEndpoint(reason, arm.version))
 
@@ -229,6 +245,10 @@ def _unmerged(decider: Decider) -> Decider:
         [replace(plan, serve=plan.serve[:1], merge=None) if plan.merge else plan for plan in allocation.plans]
     )
     return replace(decider, allocation=replace(allocation, plans=plans))
+
+
+def _place(route: CompiledRoute, arm: Arm) -> str:
+    return f"route '{route.name}', arm '{arm.name}'"
 
 
 def _endpoints_of(routes: Iterable[BoundRoute]) -> list[Endpoint]:

@@ -66,7 +66,9 @@ Post = Callable[[Receiver, Notice], None]
 class Notices:
     """Sends in the order of what happened, to each receiver by itself: one that is slow keeps no other waiting."""
 
-    def __init__(self, receivers: Sequence[Receiver], post: Post | None = None, pauses_s: Sequence[float] = PAUSES_S):
+    def __init__(
+        self, receivers: Sequence[Receiver], post: Post | None = None, pauses_s: Sequence[float] = PAUSES_S
+    ) -> None:
         self.counts: Counter[str] = Counter()  # sent, dropped (the queue was full), given_up
         self._receivers = [(receiver, deque[Notice](), asyncio.Event()) for receiver in receivers]
         self._post = post or send

@@ -76,10 +76,8 @@ async def _govern(
     fleet, desk = Fleet(launch, cluster), ClickDesk(shelf, launch.feedback_window_s)
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
-    conductor = Conductor(publisher, shelf, vigil.me)
     books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments)
-    start = partial(_start, fleet, doors, desk, books)
-    crew = Crew(launch.workers_n, start, doors.renew, log.offer, fleet.join)
+    crew = Crew(launch.workers_n, partial(_start, fleet, doors, desk, books), doors.renew, log.offer, fleet.join)
     scrape = Scrape(crew, log.counts, lambda: books.lost_n)
     stopped = _stop_signal(crew)
     _step_back()
@@ -96,16 +94,15 @@ async def _govern(
                     return 0
                 fleet.lead(crew)
                 _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin.port))
-                async with _beside(conductor.keep()):
-                    await _until(stopped, vigil)
+                conductor = Conductor(publisher, shelf, vigil.me)
+                await _until(stopped, vigil, conductor)
                 LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
                 doors.close()
                 fleet.close()
                 stopping = asyncio.create_task(crew.stop(launch.drain_s))  # before all else: it ends replacing
             has_ended_well = await stopping
-            await books.leave()
-            await conductor.leave()
-            await vigil.leave()
+            for each in (books, conductor, vigil):
+                await each.leave()
             return 0 if has_ended_well else 1
     finally:
         doors.close()
@@ -156,8 +153,8 @@ async def _scraping(scrape: Scrape, host: str, port: int) -> AsyncIterator[int]:
         await server.stop(SCRAPE_GRACE_S)
 
 
-async def _until(stopped: asyncio.Event, vigil: Vigil) -> None:
-    async with _beside(vigil.keep()) as beside:
+async def _until(stopped: asyncio.Event, vigil: Vigil, conductor: Conductor) -> None:
+    async with _beside(vigil.keep(), conductor.keep()) as beside:
         if vigil.has_directory:
             _on_hangup(stopped, lambda: beside.create_task(vigil.take(Cause.SIGNAL)))
         await stopped.wait()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from gateway.publishing.prepare import Meaning
 from gateway.publishing.rollouts import rollout_of
 from gateway.publishing.rules import rule_of
-from strategies.core.state import RolloutState
+from strategies.core.state import Phase, RolloutState
 from strategies.evidence.epochs import Epoch
 from strategies.evidence.rule import Rule
 from strategies.rollout.course import Course, after_epoch, after_silence, enter, published
@@ -63,5 +63,8 @@ def looked(watched: Watched, ledger: Epochs, now_s: float) -> Watched:
 
 
 def withdrawn(watched: Watched) -> Watched:
-    """Where it was before a move that could not be published. What was learned stays."""
-    return replace(watched, course=replace(watched.course, state=watched.before))
+    """Where it was before a move that could not be published. What was learned stays, and a stay that was over is."""
+    before, after = watched.before, watched.course.state
+    is_up = after.step > before.step or after.phase is Phase.PROMOTED
+    baked_s = max(before.baked_s, watched.ramp.bake_s(before.step)) if is_up else before.baked_s
+    return replace(watched, course=replace(watched.course, state=replace(before, baked_s=baked_s)))

@@ -16,6 +16,7 @@ from strategies.evidence.epochs import EPOCH_S, ArmCounts, Epoch
 from strategies.evidence.rule import Evidence, Judgement, Rule, Verdict, fold, judge, start
 from strategies.rollout.machine import Event, Verb, move
 from strategies.rollout.ramp import Ramp
+from strategies.rollout.suspicion import suspecting
 
 NOBODY = ArmCounts()
 
@@ -44,7 +45,7 @@ def enter(rule: Rule, state: RolloutState) -> Course:
 def after_epoch(course: Course, epoch: Epoch, rule: Rule, ramp: Ramp) -> Course:
     """Fold, judge, move. What was closed before the last move is read for what it says, and moves nothing."""
     evidence = fold(rule, course.evidence, epoch)
-    judgement = judge(rule, evidence)
+    judgement = suspecting(judge(rule, evidence), rule)
     state, end_s = course.state, float((epoch.number + 1) * EPOCH_S)
     served_s = _served_s(course, epoch, rule)
     if state.phase in WAITING and end_s > state.last_tick_s:

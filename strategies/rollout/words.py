@@ -44,7 +44,8 @@ def reason(before: RolloutState, after: RolloutState, judgement: Judgement, ramp
     match after.phase:
         case Phase.ROLLED_BACK if judgement.verdict is Verdict.FAIL:
             about = [each for each in judgement.readings if each.metric == judgement.guardrail]
-            return f"{judgement.guardrail}: {judgement.why}; {'; '.join(map(reading_words, about)) or numbers}"
+            why = judgement.why if judgement.guardrail in judgement.why else f"{judgement.guardrail}: {judgement.why}"
+            return f"{why}; {'; '.join(map(reading_words, about)) or numbers}"
         case Phase.ROLLED_BACK | Phase.HELD:
             return f"unsure after {duration(before.waited_s)} at {share}: {judgement.why}; {numbers}"
         case Phase.AWAITING_APPROVAL if after.is_waived:

@@ -33,7 +33,7 @@ def write_route(config: Path, candidate: Path, **strategy: object) -> None:
 
 
 class Load:
-    """One client after another, each a unit of its own, until the block is left. `failures` are of those not answered."""
+    """One client after another, each a unit of its own, until the block is left."""
 
     def __init__(self, port: int) -> None:
         self.failures: list[str] = []
@@ -58,7 +58,8 @@ class Load:
         for number in count():
             if self._is_over.wait(0.005):
                 return
-            pixels = {"name": "pixels", "datatype": "FP32", "shape": [1, 64], "data": ROWS[number % len(ROWS)]["pixels"]}
+            row = ROWS[number % len(ROWS)]["pixels"]
+            pixels = {"name": "pixels", "datatype": "FP32", "shape": [1, 64], "data": row}
             headers = {"x-account-id": f"unit-{number}"}
             connection.request("POST", "/v2/models/digits/infer", json.dumps({"inputs": [pixels]}), headers)
             response = connection.getresponse()

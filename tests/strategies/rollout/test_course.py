@@ -54,6 +54,17 @@ def test_a_failing_candidate_is_taken_back_by_the_third_epoch_that_tells() -> No
     assert ERROR_RATE == course.judgement.guardrail
 
 
+def test_nobody_climbs_while_a_suspicion_waits_for_more() -> None:
+    """Two epochs condemn nobody, however bad they are, but at a short stay they must not let anybody climb either."""
+    ramp = replace(RAMP, bakes_s=())
+    course = enter(RULE, RolloutState())
+    for number in (1, 2):
+        course = after_epoch(course, epoch(number, errors_n=8), RULE, ramp)
+
+    assert (Phase.BAKING, 0) == (course.state.phase, course.state.step)
+    assert "error_rate looks worse than its bound" == course.judgement.why
+
+
 def test_a_restart_in_the_middle_finds_the_same_evidence_and_the_same_step() -> None:
     """The E values are those of the closed epochs, and the stay has lasted as long."""
     epochs = [epoch(number, errors_n=number % 2) for number in range(1, 4)] + [epoch(4, step=1)]
