@@ -61,6 +61,9 @@ class ClickDesk:
             except StateError as error:
                 LOG.warning("%d clicks could not be kept: %s", len(clicks), error)
                 results = []
+            except Exception:  # a defect must cost these clicks alone, not all that come until the next start
+                LOG.exception("%d clicks could not be kept", len(clicks))
+                results = []
             self._waiting_n -= len(clicks)
             at = 0
             for each in batch:
@@ -79,6 +82,8 @@ class ClickDesk:
                     await asyncio.to_thread(self._forget)
             except StateError as error:
                 LOG.warning("clicked lists wait to be settled: %s", error)
+            except Exception:
+                LOG.exception("clicked lists could not be settled")
             await asyncio.sleep(SETTLE_EVERY_S)
 
     async def _batch(self) -> list[_Waiting]:

@@ -86,8 +86,9 @@ class Clicks:
             rows = connection.execute(query).all()
             if not rows:
                 return 0
-            reached = until if len(rows) < SETTLE_LIMIT else rows[-1].shown_at
-            _set_value(connection, MARK, repr(max(reached, float(_value(connection, MARK) or 0.0))))
+            # No further than what was settled: a gateway whose clock is ahead must not make others' clicks late.
+            reached = max(rows[-1].shown_at, float(_value(connection, MARK) or 0.0))
+            _set_value(connection, MARK, repr(reached))
             tallies = Tallies(connection)
             tallies.add([_outcome(row) for row in rows], now)
             here = (impression.c.event_id == bindparam("event"), impression.c.row == bindparam("number"))

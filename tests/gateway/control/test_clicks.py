@@ -66,6 +66,31 @@ async def test_a_state_that_is_away_is_told(tmp_path: Path) -> None:
     assert [Kept(1, [])] == await answers(ClickDesk(Away(tmp_path), 60.0), Clicked(1, [click("a")]))
 
 
+class Broken(Shelf):
+    """A state that fails in a way nobody thought of, once."""
+
+    failed_n = 0
+
+    def clicks(self):
+        self.failed_n += 1
+        if self.failed_n == 1:
+            raise RuntimeError("a defect")
+        return super().clicks()
+
+
+async def test_a_defect_costs_the_clicks_that_met_it_alone(tmp_path: Path) -> None:
+    shelf = Broken(tmp_path)
+    desk = ClickDesk(shelf, 60.0)
+    said: asyncio.Queue[Kept] = asyncio.Queue()
+    keeping = asyncio.create_task(desk.keep())
+    for number in (1, 2):
+        desk.take(Clicked(number, [click("a")]), said.put_nowait)
+        async with asyncio.timeout(30):
+            assert Kept(number, ["accepted"] * (number - 1)) == await said.get()
+    keeping.cancel()
+    shelf.close()
+
+
 async def test_what_waits_for_the_state_is_bounded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WAITING_LIMIT", 2)
     desk = ClickDesk(shelf, 60.0)

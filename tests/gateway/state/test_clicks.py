@@ -56,6 +56,15 @@ def test_no_click_comes_after_its_list_was_settled(engine: Engine) -> None:
     assert 1 == kept.standing("shop@1").tallies[0].wins
 
 
+def test_a_clock_that_is_ahead_makes_no_other_gateways_clicks_late(engine: Engine) -> None:
+    """It settles early what was clicked; lists shown after those go on taking clicks."""
+    kept = Clicks(engine)
+    kept.keep([click("a", 0, FRESH, at=100.0)])
+    assert 1 == kept.settle(1e6, WINDOW_S)
+    assert ["accepted"] == kept.keep([click("b", 0, FRESH, at=101.0)])
+    assert 0 == kept.settle(101.0 + WINDOW_S, WINDOW_S)
+
+
 def test_nothing_of_a_settled_list_is_left(engine: Engine) -> None:
     settled(engine, click("a", 0, FRESH), click("b", 3, STEADY))
     with engine.connect() as connection:
