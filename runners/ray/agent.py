@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic, time_ns
@@ -20,7 +21,8 @@ import msgspec
 
 from runners.core.errors import LoadRefused
 from runners.ray.clerk import NAMESPACE, open_clerk
-from runners.ray.members import APPLICATION, Membership
+from runners.ray.detour import Detours
+from runners.ray.members import APPLICATION, Member, Membership, State
 from runners.ray.parcel import Parcel, chunks, pack
 from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, plain, read_order
 
@@ -29,6 +31,7 @@ TURN_S = 0.25
 ANSWER_S = 5.0  # what a call to the clerk may take before the turn is given up
 POLICY = "runners.ray.scaling:replicas_for"
 AGAIN_S = 30.0  # before an application that failed is deployed anew
+DETOURS_VARIABLE = "TURNOUT_HOP_DETOURS"  # the secret's file, where replicas shall be reached by Serve's handles, too
 ENVIRONMENT = {  # read by Ray when it is imported, and by what it starts
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
@@ -51,6 +54,7 @@ class Agent:
         self._failed_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._clerk: Any = None
+        self._detours: Detours | None = None
         self._last: bytes = b""
 
     def run(self) -> None:
@@ -77,6 +81,10 @@ class Agent:
         )
         serve.start(proxy_location="Disabled")
         self._clerk = open_clerk()
+        secret = os.environ.get(DETOURS_VARIABLE)
+        if secret:
+            folder = Path(tempfile.mkdtemp(prefix="turnout-detour-"))
+            self._detours = Detours(Path(secret), folder, serve.get_app_handle)
 
     def _turn(self) -> Seen:
         import ray  # noqa: PLC0415
@@ -91,10 +99,16 @@ class Agent:
         for name in there.keys() - wanted:
             if there[name].status != "DELETING":
                 serve.delete(name, _blocking=False)
-        members = ray.get(self._clerk.members.remote(), timeout=ANSWER_S)
+        members = tuple(ray.get(self._clerk.members.remote(), timeout=ANSWER_S))
         seen = [AppSeen(name, str(app.status.value), _why(app)) for name, app in there.items()]
         seen += [AppSeen(name, "REFUSED", why) for name, why in self._refused.items()]
-        return Seen(Membership(time_ns(), tuple(members)), tuple(seen))
+        return Seen(Membership(time_ns(), members + self._around(members)), tuple(seen))
+
+    def _around(self, members: Iterable[Member]) -> tuple[Member, ...]:
+        """Detours, where they are wanted, to the applications that have replicas."""
+        if self._detours is None:
+            return ()
+        return self._detours.members({m.arm_key: m.arm_key for m in members if m.state is State.READY})
 
     def _is_due(self, name: str, app: Any) -> bool:
         if name in self._refused:

@@ -58,6 +58,14 @@ class Replica:
         """Only ever called to wake an application that has no replica."""
         return self._member.replica
 
+    def describe(self) -> bytes:
+        """What the model is, for whoever has a handle alone."""
+        return msgspec.json.encode(self._hop.description)
+
+    async def answer_bundle(self, bundle: bytes) -> bytes:
+        """Requests of a detour (runners/ray/detour.py)."""
+        return await self._hop.answer_bundle(bundle)
+
     def check_health(self) -> None:
         """Asked by Serve every second; raising has the replica replaced."""
         fault = self._hop.fault()

@@ -1,6 +1,7 @@
 """Detours, by handles that do what Serve's do as far as this process can tell."""
 
 import asyncio
+import socket
 from types import SimpleNamespace
 
 import msgspec
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from runners.fake import Compute, FakeEndpoint
+from runners.ray.agent import Agent
 from runners.ray.bundle import answer_bundle
 from runners.ray.detour import STRAIGHT_BYTES, Detours
 from runners.ray.endpoint import HopEndpoint
-from runners.ray.members import Membership
+from runners.ray.members import Address, Member, Membership, State
 from runners.ray.settings import Dial
 from runners.ray.tensors import Wire
 
@@ -96,3 +98,15 @@ async def test_one_that_cannot_be_opened_is_tried_again_and_holds_up_nobody(deto
     made = detours(slow=slow, quick=Handle(hand))
     assert {"one", "other"} == {m.arm_key for m in await opened(made, {"slow": "one", "quick": "other"})}
     assert 0 == slow.fails_n
+
+
+async def test_an_agent_lists_detours_only_to_what_has_replicas(detours, hand):
+    """One to an application that sleeps would hold its callers up, where the baseline could answer."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        agent = Agent("nowhere", ours)
+        members = [Member("awake", "r0", Address("/s")), Member("asleep", "r1", Address("/t"), state=State.DRAINING)]
+        assert () == agent._around(members)
+        agent._detours = detours(awake=Handle(hand))
+        await hand.until(lambda: agent._around(members))
+        assert ["awake"] == [member.arm_key for member in agent._around(members)]
