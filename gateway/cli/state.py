@@ -17,7 +17,7 @@ def export_state(
     file: Annotated[Path, typer.Argument(help="Where to write; - is standard output.")],
     state: StateFolder = DEFAULT_STATE,
 ) -> None:
-    """Write all revisions and the audit log as lines of JSON. Tokens stay behind."""
+    """Write all revisions, the audit log and the ledger as lines of JSON. Tokens stay behind."""
     from gateway.state.transfer import export_lines
 
     with opened_state(state) as engine:
@@ -46,4 +46,5 @@ def import_state(
 
     with opened_state(state) as engine, sys.stdin.buffer if str(file) == "-" else file.open("rb") as lines:
         imported = import_lines(engine, lines)
-    typer.echo(f"imported {imported.revisions_n} revisions and {imported.entries_n} entries of the audit log")
+    told = f"{imported.revisions_n} revisions and {imported.entries_n} entries of the audit log"
+    typer.echo(f"imported {told}" + (f", {imported.evidence_n} rows of evidence" if imported.evidence_n else ""))

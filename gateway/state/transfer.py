@@ -1,4 +1,4 @@
-"""Export and import: all revisions and the audit log as lines of JSON, to move or to keep.
+"""Export and import: all revisions, the audit log and the ledger as lines of JSON, to move or to keep.
 
 Tokens stay behind: whoever holds an export must not hold the means to operate, and a new place has new secrets.
 """
@@ -13,10 +13,12 @@ from gateway.state.audit import Entry, fault_of, read_entries, row_of
 from gateway.state.database import place_of, reading, writing
 from gateway.state.errors import StateCorrupt, StateError, StateTooNew
 from gateway.state.revision import Revision
-from gateway.state.schema import audit, revision
+from gateway.state.schema import audit, experiment, first_bad, lost, met, revision, tally
 from gateway.state.store import read_revision, write_revision
 
-FORMAT = 1
+FORMAT = 2  # 1 had no evidence
+EVIDENCE = (experiment, tally, lost, first_bad, met)  # who reports to a ledger is another matter in another place
+AT_ONCE = 1000  # rows in one insert
 
 
 class Header(Struct, frozen=True, tag="header", tag_field="kind"):
@@ -33,14 +35,22 @@ class AuditLine(Struct, frozen=True, tag="audit", tag_field="kind"):
     entry: Entry
 
 
+class EvidenceLine(Struct, frozen=True, tag="evidence", tag_field="kind"):
+    """A row of one of the ledger's tables."""
+
+    table: str
+    row: dict[str, int | float | str]
+
+
 class Trailer(Struct, frozen=True, tag="end", tag_field="kind"):
     """Says how much there was, so that a file cut short is known as one."""
 
     revisions: int
     entries: int
+    evidence: int = 0
 
 
-Line = Header | RevisionLine | AuditLine | Trailer
+Line = Header | RevisionLine | AuditLine | EvidenceLine | Trailer
 
 
 class Imported(Struct, frozen=True):
@@ -48,11 +58,25 @@ class Imported(Struct, frozen=True):
 
     revisions_n: int
     entries_n: int
+    evidence_n: int = 0
+
+
+class _Found(Struct):
+    """The lines of an export, by kind."""
+
+    revisions: list[RevisionLine] = []
+    entries: list[AuditLine] = []
+    evidence: list[EvidenceLine] = []
+
+    @property
+    def trailer(self) -> Trailer:
+        """The last line that belongs to them."""
+        return Trailer(len(self.revisions), len(self.entries), len(self.evidence))
 
 
 def export_lines(engine: Engine) -> Iterator[bytes]:
     """The whole state but its tokens, a line at a time, in one consistent view. Raises StateCorrupt."""
-    revisions_n = entries_n = 0
+    revisions_n = entries_n = evidence_n = 0
     with reading(engine) as connection:
         yield _line(Header(FORMAT))
         for number in connection.execute(select(revision.c.number).order_by(revision.c.number)).scalars().all():
@@ -63,29 +87,36 @@ def export_lines(engine: Engine) -> Iterator[bytes]:
         for entry, digest in read_entries(connection):
             yield _line(AuditLine(digest, entry))
             entries_n += 1
-        yield _line(Trailer(revisions_n, entries_n))
+        for table in EVIDENCE:
+            for row in connection.execute(select(table)).mappings():
+                yield _line(EvidenceLine(str(table.name), {str(name): value for name, value in row.items()}))
+                evidence_n += 1
+        yield _line(Trailer(revisions_n, entries_n, evidence_n))
 
 
 def import_lines(engine: Engine, lines: Iterable[bytes]) -> Imported:
     """Fill an empty state, whole or not at all. Raises StateCorrupt, StateTooNew or StateError, naming the line."""
-    revisions, entries = _read(lines)
-    _refuse_faults(revisions, entries)
+    found = _read(lines)
+    _refuse_faults(found.revisions, found.entries)
     with writing(engine) as connection:
         if connection.execute(select(func.count()).select_from(revision)).scalar_one():
             raise StateError(f"{place_of(engine)} holds revisions already; import into a new place")
         if connection.execute(select(func.count()).select_from(audit)).scalar_one():
             raise StateError(f"{place_of(engine)} holds an audit log already; import into a new place")
-        for line in revisions:
+        for line in found.revisions:
             write_revision(connection, line.revision)
-        for each in entries:
+        for each in found.entries:
             connection.execute(insert(audit).values(**row_of(each.entry)))
-    return Imported(len(revisions), len(entries))
+        for table in EVIDENCE:
+            rows = [line.row for line in found.evidence if line.table == table.name]
+            for start in range(0, len(rows), AT_ONCE):
+                connection.execute(insert(table), rows[start : start + AT_ONCE])
+    return Imported(len(found.revisions), len(found.entries), len(found.evidence))
 
 
-def _read(lines: Iterable[bytes]) -> tuple[list[RevisionLine], list[AuditLine]]:
+def _read(lines: Iterable[bytes]) -> _Found:
     decode = msgspec.json.Decoder(Line).decode
-    revisions: list[RevisionLine] = []
-    entries: list[AuditLine] = []
+    found = _Found()
     trailer: Trailer | None = None
     for number, text in enumerate(lines, start=1):
         try:
@@ -93,17 +124,19 @@ def _read(lines: Iterable[bytes]) -> tuple[list[RevisionLine], list[AuditLine]]:
         except ValueError as error:
             raise StateCorrupt(f"line {number} is no line of an export: {error}") from None
         match line:
-            case Header(format=found) if found > FORMAT:
-                raise StateTooNew(f"the export has format {found}, this release reads {FORMAT}; use the later release")
+            case Header(format=theirs) if theirs > FORMAT:
+                raise StateTooNew(f"the export has format {theirs}, this release reads {FORMAT}; use the later release")
             case RevisionLine():
-                revisions.append(line)
+                found.revisions.append(line)
             case AuditLine():
-                entries.append(line)
+                found.entries.append(line)
+            case EvidenceLine():
+                found.evidence.append(line)
             case Trailer():
                 trailer = line
-    if trailer != Trailer(len(revisions), len(entries)):
+    if trailer != found.trailer:
         raise StateCorrupt("the export is not whole: its last line does not count what came before it; export again")
-    return revisions, entries
+    return found
 
 
 def _refuse_faults(revisions: list[RevisionLine], entries: list[AuditLine]) -> None:

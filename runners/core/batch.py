@@ -47,15 +47,15 @@ class Call:
 class Batch:
     """Calls of one key that are run together. `wanted_n` of them still wait; the event loop alone counts them.
 
-    `run` is its number, which the halves of a batch that failed share with it; `is_shared` says that it had several
-    calls, and `is_lost` that they were all lost at once, for no fault of any one of them.
+    `run` is its number, which the halves of a batch that failed share with it; `is_lost` says that its calls were lost
+    at once, for no fault that any one of them is known to have. That holds for a batch of one as well: how many calls
+    meet must not tell one kind of fault from the other, or an arm with more traffic would have other faults.
     """
 
-    __slots__ = ("calls", "is_lost", "is_overdue", "is_shared", "rows_n", "run", "started_at", "wanted_n")
+    __slots__ = ("calls", "is_lost", "is_overdue", "rows_n", "run", "started_at", "wanted_n")
 
     def __init__(self, calls: list[Call], of: "Batch | None" = None, run: int = 0) -> None:
         self.run: int = of.run if of else run
-        self.is_shared: bool = of.is_shared if of else len(calls) > 1
         self.is_lost: bool = of.is_lost if of else False
         self.calls = calls
         self.wanted_n = len(calls)

@@ -1,6 +1,7 @@
 """How large batches were, counted as plain integers; read by whoever shows metrics."""
 
 from bisect import bisect_left
+from itertools import count
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # upper bounds of buckets; one more is for what lies beyond
 
@@ -19,15 +20,19 @@ class Sizes:
 
 
 class BatchCounts:
-    """What one batcher has done. `expired_n` are calls whose deadline passed before they were run."""
+    """What one batcher has done. `expired_n` are calls whose deadline passed before they were run.
 
-    __slots__ = ("bisections_n", "calls", "expired_n", "rows")
+    `runs` numbers the runs, from 1, of all who run the same model.
+    """
+
+    __slots__ = ("bisections_n", "calls", "expired_n", "rows", "runs")
 
     def __init__(self) -> None:
         self.rows = Sizes()
         self.calls = Sizes()
         self.bisections_n = 0
         self.expired_n = 0
+        self.runs = count(1)
 
     def count_run(self, *, rows_n: int, calls_n: int) -> None:
         """A run that ended well."""

@@ -11,7 +11,6 @@ The batcher lives on the event loop; what an engine is, a thread, a GPU or a soc
 import asyncio
 import logging
 from collections.abc import Callable
-from itertools import count
 from time import monotonic
 from typing import Protocol, runtime_checkable
 
@@ -92,7 +91,6 @@ class Batcher:
         self._alarm: asyncio.Handle | None = None
         self._begins_soon = False
         self._longest_s = 0.0
-        self._runs = count(1)
         self._closed = False
         self.together = limits.max_rows > 1
         self.apart_because = ""
@@ -200,7 +198,7 @@ class Batcher:
                 break
         for call in calls:
             self._forget(call)
-        return Batch(calls, run=next(self._runs)) if calls else None
+        return Batch(calls, run=next(self._counts.runs)) if calls else None
 
     def _done(self, ran: Ran | None, error: BaseException | None) -> None:
         batch, self._running, self._stop = self._running, None, _nothing
@@ -222,7 +220,7 @@ class Batcher:
         """A run has failed: tell its only caller, or find out whose fault it was by running halves."""
         calls = [call for call in batch.calls if not call.gone]
         was_stopped = isinstance(error, DeadlineExceeded | NotReady) and not batch.is_overdue
-        batch.is_lost = batch.is_lost or (was_stopped and batch.is_shared)
+        batch.is_lost = batch.is_lost or was_stopped
         if len(batch.calls) == 1 or was_stopped:
             for call in calls:
                 if not call.future.done():
@@ -249,7 +247,7 @@ class Batcher:
             self._counts.expired_n += 1
             error.is_untried = True
         else:
-            batch.is_lost = batch.is_lost or (batch is self._running and batch.is_shared and self._is_overdue(batch))
+            batch.is_lost = batch.is_lost or (batch is self._running and self._is_overdue(batch))
             error.run, error.loses_run = batch.run, batch.is_lost
         call.future.set_exception(error)
         self._leave(call)

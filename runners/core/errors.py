@@ -21,7 +21,7 @@ class RunnerError(Exception):
 
     `is_untried` says that the model was not asked, for a reason that says nothing about it: too many callers, a time
     that was over, a model that was closed. `run` is the number of the run that the call was in, 0 for one of its own;
-    with `loses_run` that run was lost for all in it at once, so that their errors are one fault.
+    with `loses_run` that run was lost for all in it at once, one or many, so that their errors are one fault.
     """
 
     code: ClassVar[str]

@@ -10,7 +10,6 @@ for longer than a turn, so there is no timer here: a deadline is looked at when 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from itertools import count
 from time import monotonic
 
 from msgspec import Struct
@@ -47,7 +46,6 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
         self._has_run = False  # in this turn of the loop
-        self._runs = count(1)
         self.together = max_rows > 1
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
@@ -98,7 +96,7 @@ class Turns:
             for call in calls:
                 self._answer_one(call)
             return
-        now, run = monotonic(), next(self._runs)
+        now, run = monotonic(), next(self._counts.runs)
         requests = [call.request for call in calls]
         try:
             _refuse_if_late(min([call.deadline_at for call in calls]), now)

@@ -4,11 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Engine
 
+from gateway.increments import Bad, CellIncrement, CellKey, Counts, Increment
 from gateway.state.audit import AuditLog
+from gateway.state.bookings import Booking, Bookings
+from gateway.state.closing import Reporter
 from gateway.state.database import database_url, open_database
 from gateway.state.errors import StateCorrupt, StateError, StateTooNew
+from gateway.state.ledger import Ledger
 from gateway.state.revision import Cause, Content, Proposal
 from gateway.state.store import RevisionStore
 from gateway.state.tokens import TokenRole, Tokens
@@ -32,6 +37,34 @@ def test_what_was_exported_is_the_same_in_another_database(filled: Engine, engin
     assert [old.get(n) for n in (1, 2, 3)] == [new.get(n) for n in (1, 2, 3)]
     assert (AuditLog(filled).entries(), "") == (AuditLog(engine).entries(), AuditLog(engine).verify())
     assert () == Tokens(engine).all()
+
+
+def test_evidence_goes_along_and_counting_goes_on(filled: Engine, engine: Engine) -> None:
+    """A canary that moves house keeps its proofs: the same epochs, and whom it has met is not met again."""
+    epoch, now = 1000, 10_013.0
+    key = CellKey("digits@1", 0, '{"new":10000,"old":990000}', epoch, "new")
+    increment = Increment(2, 0, 2, 0, units=[1, -(2**63)], bad=[Bad("error_rate", 1, "e", 1.5)])
+    counts = Counts(epoch + 1, {}, [CellIncrement(key, increment)], {"digits@1": [epoch]})
+    Bookings(filled).book([Booking("w", 1, counts)], Reporter("a", epoch + 1, {}, now), {})
+    assert 6 == import_lines(engine, export_lines(filled)).evidence_n
+    old, new = Ledger(filled), Ledger(engine)
+    assert (old.epochs("digits@1"), old.offending("digits@1", "new", "error_rate")) == (
+        new.epochs("digits@1"),
+        new.offending("digits@1", "new", "error_rate"),
+    )
+    again = Counts(epoch + 2, {}, [CellIncrement(replace(key, epoch=epoch + 1), increment)])
+    Bookings(engine).book([Booking("v", 1, again)], Reporter("b", epoch + 2, {}, now + 10), {})
+    later = new.epochs("digits@1", after=epoch)[0].arms["new"]
+    assert (2, 0, {"error_rate": 0}) == (later.requests_n, later.units_n, {"error_rate": 0} | dict(later.events))
+
+
+def test_an_export_of_the_release_before_is_taken(filled: Engine, tmp_path: Path) -> None:
+    """It had no evidence, and its last line did not count any."""
+    new = open_database(database_url(tmp_path / "new"))
+    first, *others, last = export_lines(filled)
+    import_lines(new, [first.replace(b"2", b"1"), *others, last.replace(b',"evidence":0', b"")])
+    assert 3 == RevisionStore(new).live_number()
+    new.dispose()
 
 
 def test_a_state_that_is_in_use_is_not_overwritten(filled: Engine) -> None:
@@ -63,5 +96,5 @@ def test_an_export_of_a_later_release_is_refused(filled: Engine, tmp_path: Path)
     new = open_database(database_url(tmp_path / "new"))
     first, *others = export_lines(filled)
     with pytest.raises(StateTooNew, match="format 9"):
-        import_lines(new, [first.replace(b"1", b"9"), *others])
+        import_lines(new, [first.replace(b"2", b"9"), *others])
     new.dispose()

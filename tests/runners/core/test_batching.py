@@ -420,6 +420,78 @@ async def test_a_run_that_hangs_is_stopped_for_those_whose_time_is_not_up(monkey
     assert [[[2.0, 2.0]], [[4.0, 4.0]]] == [first_of(answer) for answer in await asyncio.gather(*calls[1:])]
 
 
+def fault_of(answer):
+    """Which run a call was in, whether that was lost as a whole, and whether the model was asked at all."""
+    return answer.run, getattr(answer, "loses_run", False), getattr(answer, "is_untried", False)
+
+
+@pytest.mark.parametrize("calls_n", [1, 3])
+async def test_a_run_that_hangs_is_one_fault_however_many_were_in_it(monkeypatch, calls_n):
+    """All who expire in it say the same run, and that it was lost; those who never got into it say that, too."""
+    monkeypatch.setattr(batching, "OVERDUE_S", 0.0)
+    engine = Engine(held=True)
+    batcher = made(engine)
+    calls = [asyncio.create_task(batcher.infer(row(n), deadline_at=soon())) for n in range(calls_n)]
+    await engine.begun.wait()
+    waiting = asyncio.create_task(batcher.infer(row(9), deadline_at=soon()))
+    await asyncio.sleep(0)
+    for call in [*engine._batch.calls, *batcher._waiting]:
+        batcher._expire(call)
+    found = await asyncio.gather(*calls, waiting, return_exceptions=True)
+    assert [(1, True, False)] * calls_n + [(0, False, True)] == [fault_of(error) for error in found]
+
+
+async def test_a_bad_call_is_at_fault_itself_and_its_neighbours_tell_of_one_run():
+    """What fails alone is no fault of the run that it was in first."""
+
+    def picky(request):
+        if (request.inputs[0].array == 2).any():
+            raise ExecutionFailed("two")
+        return doubled(request)
+
+    found = await answers(made(Engine(picky)), [row(n) for n in range(4)])
+    assert [(1, False, False)] * 4 == [fault_of(answer) for answer in found]
+    assert [2] == [n for n, answer in enumerate(found) if isinstance(answer, ExecutionFailed)]
+
+
+async def test_a_call_whose_own_time_was_short_loses_no_run(monkeypatch):
+    monkeypatch.setattr(batching, "OVERDUE_S", 30.0)
+    engine = Engine(held=True)
+    batcher = made(engine)
+    calls = [asyncio.create_task(batcher.infer(row(n), deadline_at=soon())) for n in range(2)]
+    await engine.begun.wait()
+    batcher._expire(engine._batch.calls[0])
+    engine.go()
+    short, patient = await asyncio.gather(*calls, return_exceptions=True)
+    assert [(1, False, False)] * 2 == [fault_of(short), fault_of(patient)]
+
+
+async def test_a_run_that_the_engine_loses_is_lost_for_all():
+    """A socket broke, a device went: each caller hears it, as the loss of one run."""
+    engine = Engine(held=True)
+    batcher = made(engine)
+    calls = [asyncio.create_task(batcher.infer(row(n), deadline_at=soon())) for n in range(3)]
+    await engine.begun.wait()
+    engine.end(NotReady("gone"))
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    assert [(1, True, False)] * 3 == [fault_of(error) for error in found]
+
+
+async def test_what_was_refused_says_nothing_of_the_model():
+    engine = Engine(held=True)
+    batcher = made(engine, waiting_n=1)
+    first = asyncio.create_task(batcher.infer(row(1), deadline_at=soon()))
+    await engine.begun.wait()
+    refused = []
+    for deadline_at in (soon(), 0.0):
+        with pytest.raises((Overloaded, DeadlineExceeded)) as caught:
+            await batcher.infer(row(2), deadline_at=deadline_at)
+        refused.append(caught.value)
+    await batcher.close()
+    refused += await asyncio.gather(first, return_exceptions=True)
+    assert [True] * 3 == [error.is_untried for error in refused]
+
+
 async def test_a_slow_run_is_not_stopped_for_one_whose_time_is_up(monkeypatch):
     """A model that is merely slow gets to its end."""
     monkeypatch.setattr(batching, "OVERDUE_S", 30.0)

@@ -106,6 +106,15 @@ async def test_a_call_at_fault_fails_alone():
     assert "a number below zero" == str(bad)
 
 
+async def test_runs_are_numbered_among_all_who_run_the_model():
+    """What is run here and what is run in the model's thread are never taken for one run."""
+    turns, _, counts = make()
+    next(counts.runs)
+    found = await together(turns, ask([1]), ask([2]), ask([-1]), ask([3]))
+    assert [0, 2, 2, 2] == [each.run for each in found]
+    assert isinstance(found[2], ExecutionFailed)
+
+
 async def test_a_late_call_is_not_run_and_its_neighbours_are():
     """Whoever has no time left is told so; those beside them lose nothing."""
     turns, model, _ = make()
