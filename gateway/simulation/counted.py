@@ -34,7 +34,7 @@ class Counted:
     def __init__(self, name: str) -> None:
         self._name = name
         self._tallies = Tallies()
-        self._latencies: deque[dict[int, int]] = deque(maxlen=60)  # of the epochs of the last ten minutes
+        self._latencies: deque[dict[int, int]] = deque(maxlen=360)  # of the epochs of the last hour
         self._shared: dict[tuple[int, str | int], list[Failed | None]] = {}  # None is a request that went well
 
     def begin(self, route: CompiledRoute, step: int, slow_s: tuple[float, ...]) -> None:
@@ -83,7 +83,7 @@ class Counted:
         )
 
     def slow_s(self) -> tuple[float, ...]:
-        """p50, p90 and p99 of the last minutes, of all arms; nothing where too little was measured."""
+        """p50, p90 and p99 of the last hour, of all arms; nothing where too little was measured."""
         pooled = _pooled(self._latencies)
         if sum(pooled.values()) < LEAST_MEASURED_N:
             return ()

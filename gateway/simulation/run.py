@@ -19,6 +19,7 @@ from strategies.core.state import WAITING, Phase, RolloutState, live_ppm
 from strategies.evidence.epochs import EPOCH_S, Epoch
 from strategies.evidence.rule import Judgement
 from strategies.rollout.course import Course, after_epoch, after_silence, enter, published
+from strategies.rollout.guardrails import TIMED
 
 MOVES = {
     Phase.BAKING: "advance",
@@ -78,6 +79,7 @@ class Run:
         self._epoch = -1  # the one that is open
         self._n = 0
         self._verdict = ""
+        self._is_timed = any(bound.metric in TIMED for bound in setup.rule.bounds)
         self._begin_step(None)
 
     def observe(self, seen: Observation) -> None:
@@ -149,15 +151,15 @@ class Run:
         if has_moved or course.judgement.verdict != self._verdict:
             self._verdict = course.judgement.verdict
             self.lines.append(self._line((number + 1) * EPOCH_S, MOVES[course.state.phase] if has_moved else ""))
-        if not has_moved:
-            return
-        if course.state.phase in WAITING:
-            self._begin_step(self._route)
-        else:
+        if has_moved and course.state.phase not in WAITING:
             self._finish((number + 1) * EPOCH_S)
+        elif has_moved or (self._is_timed and not course.state.slow_s and self._counted.slow_s()):
+            self._begin_step(self._route)
 
     def _begin_step(self, before: CompiledRoute | None) -> None:
-        state = replace(self._course.state, slow_s=self._counted.slow_s())
+        """Count for the present step, with what is slow as the past has it."""
+        slow_s = self._counted.slow_s() if self._is_timed else ()
+        state = replace(self._course.state, slow_s=slow_s or self._course.state.slow_s)
         self._route = self._setup.compiled(state, before.decider.allocation if before else None)
         self._course = published(self._course, state)
         self._counted.begin(self._route, state.step, state.slow_s)

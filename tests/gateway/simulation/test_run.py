@@ -171,8 +171,8 @@ def test_invalid_output_and_withheld_requests_are_told_by_their_names(setup):
     assert (new.events[INVALID_OUTPUT], ERROR_RATE in new.events, new.withheld_n, new.requests_n) == (1, False, 1, 1)
 
 
-def test_a_slower_candidate_is_seen_by_thresholds_of_the_step_before(setup):
-    """There is no past to be slow against until the first step is over."""
+def test_a_slower_candidate_is_seen_by_thresholds_of_the_past(setup):
+    """At the first step as soon as a past has been measured to be slow against."""
     slow = setup(("metric: error_rate, no_worse_than: 3x", "metric: latency, no_worse_than: 3x"))
 
     def stream():
@@ -180,7 +180,7 @@ def test_a_slower_candidate_is_seen_by_thresholds_of_the_step_before(setup):
             yield {**each, "latency_ms": 10 + number % 17, "by_arm": {"new": {"latency_ms": 40 + number % 17}}}
 
     *lines, final = play(slow, stream())
-    assert (final.final, lines[-1].guardrail) == ("rolled_back", "latency")
+    assert (final.final, lines[-1].guardrail, lines[-1].step) == ("rolled_back", "latency", 1)
 
 
 def test_the_epochs_of_a_ledger_give_what_the_requests_gave(setup):
