@@ -2,7 +2,7 @@
 # ARGS=... is handed to the program behind a target, as in: make test ARGS="tests/strategies -k canary".
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check chaos bench peers conformance clients deploy lock clean
+.PHONY: help demo test check chaos bench peers cluster conformance clients deploy lock clean
 
 PYTHON ?=
 export PYTHON
@@ -43,6 +43,10 @@ bench: peers ## measure throughput and latency beside the floor and other server
 conformance: clients ## let stock clients ask every kind of model under every strategy
 	$(ENVIRONMENT) .venv dev turnout
 	@$(BIN)/python -m pytest tests/conformance $(ARGS)
+
+cluster: ## serve arms on a local Ray of this machine under every strategy
+	$(ENVIRONMENT) .venv dev turnout
+	@$(BIN)/python -m pytest tests/cluster --timeout 300 $(ARGS)
 
 deploy: ## hold the manifests to published schemas, and carry the Dockerfile out
 	$(ENVIRONMENT) .venv dev turnout

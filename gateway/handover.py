@@ -5,7 +5,7 @@ Documents stay behind, and so do those who parse them: a worker never imports py
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -96,6 +96,11 @@ def _pack(value: object) -> bytes:
     return buffer.getvalue()
 
 
-def _unfrozen(view: MappingProxyType[Any, Any]) -> tuple[type[MappingProxyType[Any, Any]], tuple[dict[Any, Any]]]:
+def _unfrozen(view: MappingProxyType[Any, Any]) -> tuple[Callable[..., Any], tuple[dict[Any, Any]]]:
     """A read-only view of a dictionary, which pickle does not know, as one of a copy."""
-    return MappingProxyType, (dict(view),)
+    return _frozen, (dict(view),)
+
+
+def _frozen(words: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    """By a name of ours: the type's own name leads pickle nowhere."""
+    return MappingProxyType(words)

@@ -31,14 +31,16 @@ ADDRESSES = re.compile(
 class GatewayProcess:
     """`turnout serve …` on free ports, ready for requests; its events can be read once it has stopped."""
 
-    def __init__(self, arguments: list[str], state: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], state: Path, environment: dict[str, str], limit_s: float = START_LIMIT_S
+    ) -> None:
         self.state = state
         self._log = state.with_suffix(".log")
         ports = [] if "--port" in arguments else ["--port", "0"]
         command = [sys.executable, "-m", "gateway", "serve", *arguments, *ports, "--state", str(state)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, env=os.environ | environment, start_new_session=True)
-        self.http, self.grpc, self.metrics, self.admin = self._wait_for_ports()
+        self.http, self.grpc, self.metrics, self.admin = self._wait_for_ports(limit_s)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -70,8 +72,8 @@ class GatewayProcess:
         ]
         return [line for line in lines if line["event"] == kind]
 
-    def _wait_for_ports(self) -> tuple[int, ...]:
-        until = monotonic() + START_LIMIT_S
+    def _wait_for_ports(self, limit_s: float) -> tuple[int, ...]:
+        until = monotonic() + limit_s
         while monotonic() < until:
             found = ADDRESSES.search(self.log())
             if found:

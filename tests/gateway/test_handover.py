@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.compile import compile_route
-from gateway.config.directory import load_directory
+from gateway.config.directory import NO_LAYERS, load_directory, load_route
+from gateway.config.yaml import YamlText, dump
 from gateway.execution.shadows import ShadowBounds
-from gateway.handover import Launch, divide, pack, shadows_of, unpack
+from gateway.handover import Launch, divide, pack, pack_routes, shadows_of, unpack, unpack_routes
 from strategies.core.plan import RequestFacts
 from strategies.core.state import RolloutState
 
@@ -38,6 +39,16 @@ def test_a_worker_decides_as_the_control_process_would(launch):
             facts = RequestFacts(f"event-{point}", "", point, ("",) * len(sent.attribute_names), "", "")
             assert sent.decider.decide(facts) == got.decider.decide(facts)
         assert sent.arms == got.arms
+
+
+def test_a_copy_of_a_baseline_elsewhere_is_handed_over_too():
+    """The gateway's own copy of what runs on Ray has no words of its own for its provider."""
+    arms = {"old": {"model": "file:old.onnx", "role": "baseline", "runner": "ray"}}
+    written = {"turnout": "v1", "route": "r", "arms": arms, "strategy": {"kind": "baseline"}}
+    route = compile_route(load_route(YamlText(Path("r.yaml"), dump(written))), root=Path("/etc"), layers=NO_LAYERS)
+    (received,) = unpack_routes(pack_routes([route]))
+    assert ["old", "old@resident"] == [each.arm.name for each in received.arms]
+    assert route.arms == received.arms
 
 
 def test_a_worker_never_meets_what_reads_documents(launch):
