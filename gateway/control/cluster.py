@@ -6,6 +6,7 @@ the replicas that were there last.
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -29,10 +30,11 @@ FAILED = ("DEPLOY_FAILED", "REFUSED")
 
 
 class ClusterPlace(Struct, frozen=True):
-    """Where the cluster is, and where what was seen of it is kept."""
+    """Where the cluster is, where what was seen of it is kept, and what an agent finds in its environment."""
 
     address: str
     folder: Path
+    environment: Mapping[str, str] = {}
 
     @property
     def file(self) -> Path:
@@ -79,7 +81,7 @@ class Cluster:
 
     def spare(self, names: Iterable[str]) -> None:
         """Leave these alone: other gateways want them."""
-        kept = tuple(sorted(set(names) - self.wanted))
+        kept = tuple(sorted(set(names)))
         if kept != self._kept:
             self._kept = kept
             self._say_wanted()
@@ -115,7 +117,7 @@ class Cluster:
 
     async def _listen(self) -> None:
         """One agent, from its start to its end."""
-        process, channel = await _start_agent(self._place.address)
+        process, channel = await _start_agent(self._place)
         reader, writer = await asyncio.open_unix_connection(sock=channel, limit=SEEN_BYTES)
         self._channel = writer
         try:
@@ -198,16 +200,18 @@ def apps_of(arms: Iterable[CompiledArm]) -> tuple[App, ...]:
     return tuple(hosted.values())
 
 
-async def _start_agent(address: str) -> tuple[Process, socket.socket]:
+async def _start_agent(place: ClusterPlace) -> tuple[Process, socket.socket]:
     """It finds its code where this process finds its own."""
     ours, theirs = socket.socketpair()
     with theirs:
         code = (
             f"import sys; sys.path[:] = {sys.path!r}; from runners.ray.agent import main; "
-            f"main({theirs.fileno()}, {address!r})"
+            f"main({theirs.fileno()}, {place.address!r})"
         )
         command = (sys.executable, "-P", "-c", code)
-        process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(),), start_new_session=True)
+        process = await asyncio.create_subprocess_exec(
+            *command, env=os.environ | place.environment, pass_fds=(theirs.fileno(),), start_new_session=True
+        )
     return process, ours
 
 

@@ -1,7 +1,7 @@
 """Who hosts arms elsewhere: a Ray cluster that is there, one of this machine alone, or nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from msgspec import Struct
@@ -17,10 +17,11 @@ LOOK_S = 0.1
 
 
 class RemoteHosts(Struct, frozen=True):
-    """A cluster that somebody else keeps. `address` is its head's."""
+    """A cluster that somebody else keeps. `address` is its head's, `environment` what its drivers need beside ours."""
 
     address: str
     dial: Dial
+    environment: Mapping[str, str] = {}
 
 
 class LocalHosts(Struct, frozen=True):
@@ -40,7 +41,7 @@ async def open_hosts(hosts: Hosts | None, launch: Launch) -> AsyncIterator[tuple
         return
     folder = launch.state / "ray"
     async with _reached(hosts) as there:
-        cluster = Cluster(ClusterPlace(there.address, folder))
+        cluster = Cluster(ClusterPlace(there.address, folder, there.environment))
         keeping = asyncio.create_task(cluster.keep())
         try:
             yield replace(launch, dial=there.dial, membership=cluster.membership), cluster
@@ -64,6 +65,6 @@ async def _reached(hosts: Hosts) -> AsyncIterator[RemoteHosts]:
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
             raise LocalRayFailed(f"a local Ray did not start within {LOCAL_START_LIMIT_S:g} s") from None
-        yield RemoteHosts(local.address, Dial(local.secret))
+        yield RemoteHosts(local.address, Dial(local.secret), local.environment)
     finally:
         await asyncio.to_thread(local.stop)

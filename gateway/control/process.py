@@ -75,7 +75,7 @@ async def _govern(
     doors, identity, log, launch = await _open(launch, ports, shelf)
     fleet, desk = Fleet(launch, cluster), ClickDesk(shelf, launch.feedback_window_s)
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
-    vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", is_watching=is_watching)
+    vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", cluster, is_watching=is_watching)
     books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments)
     crew = Crew(launch.workers_n, partial(_start, fleet, doors, desk, books), doors.renew, log.offer, fleet.join)
     scrape = Scrape(crew, log.counts, lambda: books.lost_n)

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from gateway.config.directory import read_directory
 from gateway.config.problems import ConfigRefused
 from gateway.control.boot import Offer
+from gateway.control.cluster import Cluster
 from gateway.publishing.change import ChangeRefused, Expire, Request
 from gateway.publishing.publisher import Publisher
 from gateway.state.errors import StateError
@@ -22,20 +24,36 @@ BEAT_S = 2.0
 ITSELF = "turnout"  # the author of what nobody asked for
 
 
+class _Beat(NamedTuple):
+    revision: int
+    trouble: str
+    hosted: tuple[str, ...]
+
+
 class Vigil:
     """Keeps a gateway at what is live, and tells the others that it is there."""
 
-    def __init__(self, publisher: Publisher, shelf: Shelf, offer: Offer, me: str, *, is_watching: bool) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        shelf: Shelf,
+        offer: Offer,
+        me: str,
+        cluster: Cluster | None = None,
+        *,
+        is_watching: bool,
+    ) -> None:
         """`me` is this gateway's name among those that share the state; `is_watching` minds the offer's directory."""
         self._publisher = publisher
         self._shelf = shelf
         self._offer = offer
         self.me = me
+        self._cluster = cluster
         self._is_watching = is_watching and self.has_directory
         self._seen: Mapping[str, str] = offer.documents
         self._taken: Mapping[str, str] = offer.documents
         self._beaten_at = 0.0
-        self._told = (-1, "")  # what the latest heartbeat said
+        self._told = _Beat(-1, "", ())  # what the latest heartbeat said
         self._trouble = ""
 
     @property
@@ -116,12 +134,20 @@ class Vigil:
     async def _beat(self) -> None:
         now = self._publisher.now()
         if now - self._beaten_at >= BEAT_S or self._is_news():
-            beat = Member(self.me, self._publisher.meaning.number, self._publisher.trouble, now)
+            told = self._to_tell()
+            beat = Member(self.me, told.revision, told.trouble, now, told.hosted)
             await asyncio.to_thread(lambda: self._shelf.members().beat(beat))
-            self._beaten_at, self._told = now, (beat.revision, beat.trouble)
+            self._beaten_at, self._told = now, told
+            if self._cluster is not None:
+                everybody = await asyncio.to_thread(lambda: self._shelf.members().all())
+                self._cluster.spare(name for each in everybody if each.gateway != self.me for name in each.hosted)
 
     def _is_news(self) -> bool:
-        return self._told != (self._publisher.meaning.number, self._publisher.trouble)
+        return self._told != self._to_tell()
+
+    def _to_tell(self) -> "_Beat":
+        hosted = tuple(sorted(self._cluster.wanted)) if self._cluster is not None else ()
+        return _Beat(self._publisher.meaning.number, self._publisher.trouble, hosted)
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -7,6 +7,7 @@ from gateway.publishing.prepare import Meaning
 from gateway.routing.leases import Leases
 from observability.metrics import Metrics
 from runners.core.catalogue import Runners
+from runners.ray.opener import OpenedHere
 
 
 class Rehearsal:
@@ -28,7 +29,7 @@ class Rehearsal:
         ]
         if not fresh or not self._is_opening:
             return {}
-        runners = Runners()
+        runners = Runners({"ray": OpenedHere()})
         try:
             binder = Binder(Leases(runners.find), metrics=Metrics(""), report=lambda _event: None)
             bound = await binder.bind(meaning.number, fresh)

@@ -11,12 +11,16 @@ FORGET_AFTER_S = 86_400.0  # a gateway not seen for a day is no longer one of us
 
 
 class Member(Struct, frozen=True):
-    """One gateway's latest heartbeat. `trouble` says why it does not serve the live revision, "" when it does."""
+    """One gateway's latest heartbeat. `trouble` says why it does not serve the live revision, "" when it does.
+
+    `hosted` are the applications that it needs on a cluster: nobody deletes what somebody here names.
+    """
 
     gateway: str
     revision: int
     trouble: str
     seen_at: float
+    hosted: tuple[str, ...] = ()
 
 
 class Members:
@@ -27,7 +31,12 @@ class Members:
 
     def beat(self, beat: Member) -> None:
         """Replace this gateway's heartbeat, and forget those that nobody has seen for a day."""
-        values = {"revision": beat.revision, "trouble": beat.trouble, "seen_at": beat.seen_at}
+        values = {
+            "revision": beat.revision,
+            "trouble": beat.trouble,
+            "seen_at": beat.seen_at,
+            "hosted": " ".join(beat.hosted),
+        }
         with writing(self._engine) as connection:
             mine = member.c.gateway == beat.gateway
             if connection.execute(update(member).where(mine).values(**values)).rowcount == 0:
@@ -47,4 +56,6 @@ class Members:
         """Everyone, by name."""
         with reading(self._engine) as connection:
             rows = connection.execute(select(member).order_by(member.c.gateway))
-            return tuple(Member(row.gateway, row.revision, row.trouble, row.seen_at) for row in rows)
+            return tuple(
+                Member(row.gateway, row.revision, row.trouble, row.seen_at, tuple(row.hosted.split())) for row in rows
+            )

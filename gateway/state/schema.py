@@ -58,6 +58,7 @@ member = Table(
     Column("revision", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
     Column("trouble", Text, nullable=False),
     Column("seen_at", MOMENT, nullable=False),
+    Column("hosted", Text, nullable=False, server_default=""),  # names of applications, with blanks between them
 )
 
 feedback = Table(  # what all gateways of a state share about clicks, by name

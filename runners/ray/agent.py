@@ -30,6 +30,7 @@ LOG = logging.getLogger("turnout.agent")
 TURN_S = 0.25
 ANSWER_S = 5.0  # what a call to the clerk may take before the turn is given up
 POLICY = "runners.ray.scaling:replicas_for"
+UNWANTED_S = 10.0  # longer than a gateway takes to tell others what it needs
 AGAIN_S = 30.0  # before an application that failed is deployed anew
 DETOURS_VARIABLE = "TURNOUT_HOP_DETOURS"  # the secret's file, where replicas shall be reached by Serve's handles, too
 ENVIRONMENT = {  # read by Ray when it is imported, and by what it starts
@@ -52,6 +53,7 @@ class Agent:
         self._want = Want()
         self._packed: dict[str, tuple[Parcel, dict[str, Path]]] = {}
         self._failed_at: dict[str, float] = {}
+        self._unwanted_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._clerk: Any = None
         self._detours: Detours | None = None
@@ -79,6 +81,7 @@ class Agent:
             logging_level=logging.ERROR,
             configure_logging=False,
         )
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)  # importing it has set another
         serve.start(proxy_location="Disabled")
         self._clerk = open_clerk()
         secret = os.environ.get(DETOURS_VARIABLE)
@@ -95,8 +98,7 @@ class Agent:
         for app in self._want.apps:
             if self._is_due(app.name, there.get(app.name)):
                 self._deploy(app)
-        wanted = {app.name for app in self._want.apps} | set(self._want.keep)
-        for name in there.keys() - wanted:
+        for name in self._long_unwanted(there):
             if there[name].status != "DELETING":
                 serve.delete(name, _blocking=False)
         members = tuple(ray.get(self._clerk.members.remote(), timeout=ANSWER_S))
@@ -109,6 +111,12 @@ class Agent:
         if self._detours is None:
             return ()
         return self._detours.members({m.arm_key: m.arm_key for m in members if m.state is State.READY})
+
+    def _long_unwanted(self, there: Iterable[str]) -> list[str]:
+        """Applications that nobody has named for a while: what another gateway has just begun it will name soon."""
+        wanted, now = {app.name for app in self._want.apps} | set(self._want.keep), monotonic()
+        self._unwanted_at = {name: self._unwanted_at.get(name, now) for name in there if name not in wanted}
+        return [name for name, at in self._unwanted_at.items() if now - at > UNWANTED_S]
 
     def _is_due(self, name: str, app: Any) -> bool:
         if name in self._refused:
@@ -228,7 +236,6 @@ def _why(app: Any) -> str:
 def main(descriptor: int, address: str) -> None:
     """The agent's process: ends with 0 when the gateway hangs up, with 1 when the cluster cannot be reached."""
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     agent = Agent(address, socket.socket(fileno=descriptor))
     try:

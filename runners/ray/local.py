@@ -37,6 +37,11 @@ class LocalRay:
         self.secret = self.folder / "secret"
         self.secret.write_text(secrets.token_hex(32))
         self.secret.chmod(0o600)
+        token = self.folder / "token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        # Ray listens on every interface, and takes whatever token lies in somebody's home where it is given none.
+        self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         self._cpus_n = cpus_n
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""
@@ -52,7 +57,12 @@ class LocalRay:
             *(f"--object-store-memory={STORE_BYTES}", f"--ray-client-server-port={_free_port()}"),
             *((f"--num-cpus={self._cpus_n}",) if self._cpus_n is not None else ()),
         ]
-        environment = os.environ | ENVIRONMENT | {SECRET_VARIABLE: str(self.secret), HOST_VARIABLE: "127.0.0.1"}
+        environment = (
+            os.environ
+            | ENVIRONMENT
+            | self.environment
+            | {SECRET_VARIABLE: str(self.secret), HOST_VARIABLE: "127.0.0.1"}
+        )
         path = os.pathsep.join([*(each for each in sys.path if each), os.environ.get("PYTHONPATH", "")])
         with (self.folder / "start.log").open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own words

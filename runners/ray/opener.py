@@ -41,12 +41,26 @@ class RayRunner:
         """Endpoints are closed by whoever opened them."""
 
 
+class OpenedHere:
+    """Opens what would be hosted elsewhere here and on the CPU, to see whether it can be opened at all."""
+
+    async def open(self, model: ModelRef, /) -> Endpoint:
+        """Raises LoadRefused."""
+        return await Embedded().open(_here(model))
+
+    async def close(self) -> None:
+        """Endpoints are closed by whoever opened them."""
+
+
 async def _described(model: ModelRef) -> Description:
     """What replicas will say of themselves, found out by opening the model here, for a moment and on the CPU."""
-    here = replace(model, hosting=None, provider=ProviderChoice(), golden=None, threads=1)
-    opened = await Embedded().open(here)
+    opened = await Embedded().open(replace(_here(model), golden=None))
     await opened.close()
     return replace(opened.description, provider="", degraded="")
+
+
+def _here(model: ModelRef) -> ModelRef:
+    return replace(model, hosting=None, provider=ProviderChoice(), threads=1)
 
 
 RUNNER = RayRunner

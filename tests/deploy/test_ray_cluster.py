@@ -10,10 +10,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from gateway.config.directory import load_directory
 from tests.deploy.conftest import REPOSITORY, TOOLS, documents_in
 
 CLUSTER = REPOSITORY / "deploy/ray/cluster.yaml"
 GATEWAY = REPOSITORY / "deploy/kubernetes/gateway.yaml"
+NODE = REPOSITORY / "deploy/ray/node.yaml"
 SCHEMA = Path(__file__).parent / "ray_cluster.schema.json"
 KUBERNETES = ("1.32", "1.37")
 
@@ -94,6 +96,42 @@ def test_no_node_tells_anybody_of_its_use() -> None:
     for name, template in templates().items():
         variables = {each["name"]: each.get("value") for each in template["spec"]["containers"][0]["env"]}
         assert (name, "0") == (name, variables["RAY_USAGE_STATS_ENABLED"])
+
+
+def test_the_settings_beside_it_lead_to_it(tmp_path: Path) -> None:
+    """turnout.yaml names the head's service, as the operator calls it, and the secret where both sides find it."""
+    (tmp_path / "turnout.yaml").write_text((REPOSITORY / "deploy/ray/turnout.yaml").read_text())
+    (tmp_path / "routes").symlink_to(REPOSITORY / "configs/routes")
+    (tmp_path / "models").symlink_to(REPOSITORY / "configs/models")
+    ray = load_directory(tmp_path).settings.ray
+    assert ray is not None
+    assert head() == ray.address
+    mounted = {each["name"]: each["mountPath"] for each in gateway()["containers"][0]["volumeMounts"]}
+    assert ray.secret_file == f"{mounted['hop']}/secret"
+    for template in templates().values():
+        variables = {each["name"]: each.get("value") for each in template["spec"]["containers"][0]["env"]}
+        assert variables["TURNOUT_HOP_SECRET_FILE"] == ray.secret_file
+
+
+def test_a_gateways_node_is_one_of_the_cluster_and_takes_no_model(tmp_path: Path) -> None:
+    """The patch fits the deployment that it is for, and Kubernetes takes what comes of it."""
+    deployment = next(each for each in documents_in(GATEWAY) if each["kind"] == "Deployment")
+    pod, added = deployment["spec"]["template"]["spec"], documents_in(NODE)[0]["spec"]["template"]["spec"]
+    pod["containers"] += added["containers"]
+    pod["volumes"] += added["volumes"]
+    (node,) = added["containers"]
+    assert {f"--address={head()}", "--num-cpus=0", "--num-gpus=0"} <= set(node["command"])
+    assert {each["name"] for each in node["volumeMounts"]} <= {each["name"] for each in pod["volumes"]}
+    with (tmp_path / "patched.yaml").open("w") as stream:
+        YAML(typ="safe").dump(deployment, stream)
+    command = [TOOLS / "kubernetes-validate", "--strict", "-k", KUBERNETES[0], tmp_path / "patched.yaml"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def head() -> str:
+    """Where the operator makes the cluster's head listen."""
+    return f"{documents_in(CLUSTER)[0]['metadata']['name']}-head-svc:6379"
 
 
 def gateway() -> Any:

@@ -13,6 +13,7 @@ from gateway.publishing.change import Apply, Freeze, Operate, Request
 from gateway.publishing.publisher import Publisher
 from gateway.publishing.rehearsal import Rehearsal
 from gateway.state.errors import StateUnavailable
+from gateway.state.members import Member
 from gateway.state.revision import Cause
 from gateway.state.shelf import Shelf
 from strategies.rollout.machine import Verb
@@ -37,11 +38,11 @@ class Site:
             (self.root / path).write_text(text)
 
     @asynccontextmanager
-    async def kept(self, texts, *, is_watching: bool = False):
+    async def kept(self, texts, *, cluster=None, is_watching: bool = False):
         self.write(texts)
         offer = Offer(str(self.root), "ann", texts, self.root)
         await boot(self.publisher, self.shelf, offer, "here:1")
-        vigil = Vigil(self.publisher, self.shelf, offer, "here:1", is_watching=is_watching)
+        vigil = Vigil(self.publisher, self.shelf, offer, "here:1", cluster, is_watching=is_watching)
         task = asyncio.create_task(vigil.keep())
         yield vigil
         task.cancel()
@@ -173,3 +174,25 @@ async def test_nothing_expires_while_frozen(site):
 def test_an_offer_is_a_request(root):
     offer = Offer("/etc/turnout", "ann", documents(), root, {"digits": 2})
     assert Apply(documents(), source="/etc/turnout", steps={"digits": 2}) == offer.request(Cause.START).change
+
+
+class Needs:
+    """What a cluster is asked and told."""
+
+    def __init__(self, *wanted) -> None:
+        self.wanted = frozenset(wanted)
+        self.spared: tuple[str, ...] = ()
+
+    def spare(self, names) -> None:
+        self.spared = tuple(names)
+
+
+async def test_what_other_gateways_need_on_the_cluster_is_spared(site):
+    """Each tells what it needs, and whoever is gone without a word is believed for a day."""
+    site.shelf.members().beat(Member("there:1", 1, "", NOW - 3600, ("turnout-2",)))
+    needs = Needs("turnout-1")
+    async with site.kept(documents(), cluster=needs), asyncio.timeout(20):
+        while needs.spared != ("turnout-2",):
+            await asyncio.sleep(0.01)
+    told = {each.gateway: each.hosted for each in site.shelf.members().all()}
+    assert told == {"here:1": ("turnout-1",), "there:1": ("turnout-2",)}

@@ -19,3 +19,12 @@ def test_a_gateway_not_seen_for_a_day_is_forgotten(engine: Engine) -> None:
     members.beat(Member("gone", 1, "", 0.0))
     members.beat(Member("here", 1, "", FORGET_AFTER_S + 1))
     assert ["here"] == [member.gateway for member in members.all()]
+
+
+def test_what_a_gateway_needs_elsewhere_is_told(engine: Engine) -> None:
+    """Others read it before they delete anything there."""
+    members = Members(engine)
+    members.beat(Member("a", 1, "", 10.0, ("turnout-1", "turnout-2")))
+    assert ("turnout-1", "turnout-2") == members.all()[0].hosted
+    members.beat(Member("a", 2, "", 11.0))
+    assert () == members.all()[0].hosted

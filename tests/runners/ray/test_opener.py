@@ -12,7 +12,7 @@ from runners.core.tensor import InferenceRequest, Tensor
 from runners.embedded import Embedded
 from runners.ray.board import Board
 from runners.ray.members import NOBODY, Address, Member, Membership
-from runners.ray.opener import RayRunner
+from runners.ray.opener import OpenedHere, RayRunner
 from runners.ray.settings import Dial, Pace
 
 SUM = """
@@ -88,3 +88,13 @@ async def test_news_that_is_old_changes_nothing(model, board):
 async def test_without_a_cluster_the_cure_is_told(model):
     with pytest.raises(LoadRefused, match="--ray local"):
         await RayRunner().open(model)
+
+
+async def test_a_rehearsal_opens_here_what_would_be_hosted_elsewhere(model):
+    """Whoever changes the state beside a gateway is told of a model that cannot be opened."""
+    opened = await OpenedHere().open(model)
+    assert await answer(opened) == [[4.0]]
+    await opened.close()
+    (model.root / "m.onnx").write_bytes(b"no model")
+    with pytest.raises(LoadRefused):
+        await OpenedHere().open(model)
