@@ -18,7 +18,8 @@ from interleaving import show_interleaving
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from routes import CANARY_SALT, CHANGES, LIVE, RAMP, SEARCH, STEPS, write_routes
+from rollback import show_rollback, watch_rollback
+from routes import CANARY_SALT, CHANGES, ITSELF, LIVE, RAMP, SEARCH, STEPS, write_routes
 from server import Gateway
 
 ROWS = json.loads((Path(__file__).parents[1] / "digits" / "rows.json").read_text())
@@ -37,10 +38,12 @@ def main() -> None:
         config, state = Path(folder, "config"), Path(folder, "state")
         write_routes(config)
         with Gateway(config, state, STEPS) as gateway:
-            console.print(f"turnout serves {len(CHANGES) + 1} routes, ready after {gateway.start_s:.1f} s\n")
+            console.print(f"turnout serves {len(CHANGES) + 2} routes, ready after {gateway.start_s:.1f} s\n")
             seen = send_all(gateway, console)
             seen[LIVE] = work_at(gateway, config, console, claims)
             posts_n = show_interleaving(gateway, ROWS, console, claims)
+            rollback = watch_rollback(gateway, ROWS, console, claims)
+            seen[ITSELF] = [("", answer, 0.0) for answer in rollback.seen]
         claims.equal("exit status after SIGTERM", 0, gateway.exit_status)
         events = gateway.events()
     console.print()
@@ -50,6 +53,7 @@ def main() -> None:
     show_faults(console, seen, claims)
     show_record(console, seen, events, claims)
     claims.equal("events: one per post of clicks", posts_n, sum(event["event"] == "feedback" for event in events))
+    show_rollback(rollback, console)
     claims.conclude()
     console.print(f"\nAll of this was checked: {claims.checked_n} claims, none untrue.")
 

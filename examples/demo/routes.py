@@ -9,6 +9,7 @@ FAULTS = Path(__file__).parents[1] / "faults"
 RANKINGS = Path(__file__).parents[1] / "search"
 UNIT_HEADER = "x-account-id"
 LIVE = "live"  # the route that an operator changes while clients ask
+ITSELF = "itself"  # the route whose canary takes itself back
 SEARCH = "search"  # the route whose two rankers readers choose between
 RANKERS = ("profile", "learned")  # the baseline first
 RAMP = ("5%", "25%", "50%")
@@ -48,6 +49,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "hangs": broken("hangs.onnx", timeout="400ms"),
     "nan": broken("nan.onnx"),
 }
+NONSENSE = broken("nan.onnx") | {"strategy": CANARY | {"ramp": [{"share": "25%"}, {"share": "50%"}]}}
 RANKED = {
     "arms": {
         name: {"model": f"file:{RANKINGS / name}.onnx", "role": role}
@@ -66,7 +68,7 @@ def write_routes(directory: Path) -> None:
     # And a short window: nobody who watches would wait half an hour until clicks count.
     settings = {"turnout": "v1", "shadow_pool": {"per_second": 5000}, "feedback_window": "3s"}
     (directory / "turnout.yaml").write_text(dump(settings))
-    for name, changes in (CHANGES | {SEARCH: RANKED}).items():
+    for name, changes in (CHANGES | {SEARCH: RANKED, ITSELF: NONSENSE}).items():
         write_route(directory, name, changes)
 
 

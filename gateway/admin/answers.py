@@ -130,8 +130,40 @@ class RouteLine(_Answer):
     sentence: str
 
 
+class Guardrail(_Answer):
+    """What speaks against a candidate, and for it. Counts are of bad events and what they are counted among."""
+
+    metric: str
+    form: str
+    e: Annotated[float, Field(description="Against the candidate; at most 10^9.")]
+    log_e: float
+    log_e_safe: Annotated[float, Field(description="For it: against its being as bad as its margin.")]
+    candidate: list[list[int]]
+    baseline: list[list[int]]
+    broken: bool
+    warned: bool
+    safe: bool
+
+
+class Judgement(_Answer):
+    """What is known of a rollout. Logarithms are natural ones."""
+
+    experiment: str
+    verdict: Annotated[str, Field(description="fail, halt, unsure, clear or proven")]
+    why: str
+    guardrail: str
+    epochs: int
+    missing: Annotated[int, Field(description="Requests of the candidate that are missing on this step.")]
+    baked_s: float
+    bake_s: float
+    condemns_at_log_e: float
+    guardrails: list[Guardrail]
+
+
 class StatusLine(RouteLine):
     """A route in a status."""
+
+    judgement: Annotated[Judgement | None, Field(description="Of routes with a rollout.")] = None
 
     preferences: Annotated[list[Preference], Field(description="Of routes that interleave.")] = []
     evidence: Annotated[Evidence | None, Field(description="Of A/B tests.")] = None
@@ -176,6 +208,26 @@ class Route(RouteLine):
     models: dict[str, str]
     digests: dict[str, str]
     rollout: Rollout | None
+    judgement: Judgement | None = None
+
+
+class Chapter(_Answer):
+    """A revision in which a rollout moved."""
+
+    revision: int
+    at: Moment
+    author: str
+    reason: str
+    phase: str
+    step: int
+    shares_ppm: dict[str, Ppm]
+    approver: str
+
+
+class Story(_Answer):
+    """What became of a rollout, in order."""
+
+    story: list[Chapter]
 
 
 class Entry(_Answer):

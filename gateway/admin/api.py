@@ -16,8 +16,10 @@ from gateway.admin.gate import DOCUMENT, Gate
 from gateway.config.problems import ConfigRefused
 from gateway.publishing.change import ANY, Apply, Change, ChangeRefused, Freeze, Operate, Undo
 from gateway.publishing.change import Request as Wish
+from gateway.publishing.evidence import Watches, add_all_evidence, add_evidence
 from gateway.publishing.preferences import add_preferences
 from gateway.publishing.publisher import Publisher
+from gateway.publishing.story import tell_story
 from gateway.publishing.telling import (
     tell_entry,
     tell_head,
@@ -78,8 +80,7 @@ def _router(*statuses: int) -> APIRouter:
 
 def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
     """What is so."""
-    app = _router(*LOOK_REFUSALS)
-    trials = Trials()
+    app, trials, watches = _router(*LOOK_REFUSALS), Trials(), Watches()
 
     @app.get("/v1/status", response_model=answers.Status)
     def status() -> Plain:
@@ -87,6 +88,7 @@ def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
         heads, now = shelf.store().history(limit_n=1), publisher.now()
         meaning = publisher.meaning
         told = tell_status(meaning, heads[0] if heads else None, shelf.members().present(now), now)
+        told = add_all_evidence(told, meaning, watches.look(meaning, shelf.ledger(), now))
         return trials.add(add_preferences(told, meaning, shelf.clicks().standing), meaning, shelf.ledger)
 
     @app.get("/v1/routes/{route}", response_model=answers.Route)
@@ -95,7 +97,8 @@ def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
         meaning = publisher.meaning
         if route not in meaning.routes:
             raise HTTPException(404, f"no route is called '{route}'; there is {', '.join(meaning.routes) or 'none'}")
-        return tell_route(meaning, route)
+        told = tell_route(meaning, route)
+        return add_evidence(told, meaning, watches.look(meaning, shelf.ledger(), publisher.now()))
 
     return app
 
@@ -123,6 +126,11 @@ def _memories(shelf: Shelf) -> APIRouter:
     def revision(number: Number) -> Plain:
         """A revision with its documents."""
         return tell_revision(shelf.store().get(number))
+
+    @app.get("/v1/routes/{route}/story", response_model=answers.Story)
+    def story(route: Named) -> Plain:
+        """What became of a route's rollout since its experiment began, in order; nothing where it has none."""
+        return {"story": tell_story(shelf.store(), route)}
 
     @app.get("/v1/audit", response_model=answers.Audit)
     def audit(

@@ -47,6 +47,7 @@ class Desk(Protocol):
     def live(self) -> "Revision": ...
     def status(self) -> dict[str, Any]: ...
     def route(self, name: str) -> dict[str, Any]: ...
+    def story(self, route: str) -> list[dict[str, Any]]: ...
 
 
 def desk(
@@ -110,6 +111,7 @@ class Here:
         return found or fail("nothing has been published here yet; start with: turnout apply DIRECTORY")
 
     def status(self) -> dict[str, Any]:
+        from gateway.publishing.evidence import Watches, add_all_evidence
         from gateway.publishing.preferences import add_preferences
         from gateway.publishing.telling import tell_status
         from gateway.publishing.trials import Trials
@@ -117,16 +119,25 @@ class Here:
         meaning = self._meaning()
         head, now = self._try(lambda: self._shelf.store().history(limit_n=1))[0], time()
         told = tell_status(meaning, head, self._try(lambda: self._shelf.members().present(now)), now)
+        add_all_evidence(told, meaning, self._try(lambda: Watches().look(meaning, self._shelf.ledger(), now)))
         self._try(lambda: add_preferences(told, meaning, self._shelf.clicks().standing))
         return self._try(lambda: Trials().add(told, meaning, self._shelf.ledger))
 
     def route(self, name: str) -> dict[str, Any]:
+        from gateway.publishing.evidence import Watches, add_evidence
         from gateway.publishing.telling import tell_route
 
         meaning = self._meaning()
         if name not in meaning.routes:
             fail(f"no route is called '{name}'; there is {', '.join(meaning.routes)}")
-        return tell_route(meaning, name)
+        watches = self._try(lambda: Watches().look(meaning, self._shelf.ledger(), time()))
+        return add_evidence(tell_route(meaning, name), meaning, watches)
+
+    def story(self, route: str) -> list[dict[str, Any]]:
+        from gateway.publishing.story import tell_story
+
+        self.live()
+        return self._try(lambda: tell_story(self._shelf.store(), route))
 
     def _meaning(self) -> "Meaning":
         from gateway.publishing.prepare import meaning_of
@@ -233,6 +244,9 @@ class There:
 
     def route(self, name: str) -> dict[str, Any]:
         return self._ask("GET", f"/v1/routes/{quote(name, safe='')}")
+
+    def story(self, route: str) -> list[dict[str, Any]]:
+        return list(self._ask("GET", f"/v1/routes/{quote(route, safe='')}/story")["story"])
 
     def _read(self, told: Mapping[str, Any]) -> "Revision":
         from gateway.state.revision import Cause, Content, Revision

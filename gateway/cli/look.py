@@ -54,14 +54,21 @@ def describe(
 
 
 def history(
+    route: Annotated[str, typer.Argument(metavar="[ROUTE]", help="With --story: whose.", show_default=False)] = "",
     *,
+    story: Annotated[bool, typer.Option("--story", help="What became of a route's rollout, in order.")] = False,
     limit: Annotated[int, typer.Option(help="How many, the latest first.", min=1, max=1000)] = 20,
     state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
     ca_file: CaOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Who changed what is live, when and why."""
+    """Who changed what is live, when and why. With --story: how a route's rollout came to where it stands."""
+    if story != bool(route):
+        fail("a story is of one route: turnout history ROUTE --story")
+    if story:
+        _tell_story(route, desk(server, state, ca_file).story(route), output)
+        return
     found = desk(server, state, ca_file).history(limit)
     rows = [(str(each["revision"]), _when(each["at"]), each["cause"], each["author"], each["reason"]) for each in found]
     show(output, found, lambda: table(("revision", "when", "cause", "author", "reason"), rows))
@@ -89,6 +96,15 @@ def get(
         typer.echo(f"{to}: {len(found.content.documents)} documents of revision {found.number}")
         return
     show(output, tell_revision(found), lambda: _print_documents(dict(found.content.documents)))
+
+
+def _tell_story(route: str, chapters: list[dict[str, Any]], output: Output) -> None:
+    from gateway.publishing.story import chapter_words
+
+    if not chapters:
+        fail(f"no rollout of '{route}' is live; turnout status names the routes there are")
+    rows = [(_when(each["at"]), str(each["revision"]), each["author"], chapter_words(each)) for each in chapters]
+    show(output, chapters, lambda: table(("when", "revision", "author", "what"), rows))
 
 
 def _write(file: Path, content: str) -> None:

@@ -32,6 +32,7 @@ ITSELF = "turnout"  # the author of what nobody asked for
 SAFE = (Phase.ROLLED_BACK, Phase.HELD)  # what is done even while everything is frozen
 PAST_S = 3600  # how far back latencies are looked at for what is slow
 THRESHOLDS_S = 10.0  # between two attempts to find out what is slow, while too little is known
+SETTLED_S = 30.0  # a route that had no past is looked at for so long before that
 
 
 class Conductor:
@@ -140,7 +141,8 @@ class Conductor:
     def _wants_thresholds(self, name: str, watched: Watched) -> bool:
         is_timed = any(bound.metric in TIMED for bound in watched.rule.bounds)
         state, now = watched.course.state, self._publisher.now()
-        if state.slow_s or not is_timed or state.phase not in WAITING:
+        is_settled = state.baked_s >= SETTLED_S
+        if state.slow_s or not is_timed or not is_settled or state.phase not in WAITING:
             return False
         if now - self._measured_at.get(name, 0.0) < THRESHOLDS_S:
             return False

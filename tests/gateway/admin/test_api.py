@@ -108,7 +108,7 @@ async def test_what_is_applied_is_live_and_told(site, operator):
     assert 1 == site.fleet.live
     status = (await operator.get("/v1/status")).json()
     assert (1, "ann", "the first") == tuple(status["live"][each] for each in ("revision", "author", "reason"))
-    assert "canary: new 2%, old 98%; climbing at step 1 of 3" in status["routes"][0]["sentence"]
+    assert "canary: new 2%, old 98%; baking at 2% (step 1 of 3)" in status["routes"][0]["sentence"]
     route = (await operator.get("/v1/routes/digits")).json()
     assert ({"new": 20_000, "old": 980_000}, "digits@1") == (route["shares_ppm"], route["experiment"])
     whole = (await operator.get("/v1/revisions/live")).json()

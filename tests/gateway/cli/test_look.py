@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from gateway.cli.app import app
+from gateway.cli.kept import whoever_asks
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 30
@@ -54,8 +55,9 @@ def test_status_says_what_is_live_who_serves_it_and_what_every_route_does(gatewa
     assert lines[0].startswith("revision 2 of ")
     assert lines[0].endswith(" by ann (unproven) (operate): advance digits: no harm")
     assert lines[1].endswith(f":{gateway.http} serves revision 2")
-    expected = "digits: canary: digits-mlp 25%, digits-linear 75%; climbing at step 2 of 3; advance gives 50% (no harm)"
-    assert expected == lines[2]
+    shares = "digits: canary: digits-mlp 25%, digits-linear 75%"
+    waits = "baking at 25% (step 2 of 3), 30 min of 30 min left; no request of it has been counted yet at this share"
+    assert f"{shares}; {waits}; then 50%" == lines[2]
 
 
 def test_status_of_one_route_is_of_that_one(turnout):
@@ -65,7 +67,14 @@ def test_status_of_one_route_is_of_that_one(turnout):
 
 def test_here_and_there_programs_read_the_same(gateway):
     """But for how long ago somebody was seen."""
-    for words in (("status",), ("describe", "digits"), ("history",), ("get",), ("get", "--revision", "1")):
+    for words in (
+        ("status",),
+        ("describe", "digits"),
+        ("history", "digits", "--story"),
+        ("history",),
+        ("get",),
+        ("get", "--revision", "1"),
+    ):
         here, there = (
             json.loads(run(*words, "-o", "json", *at).stdout)
             for at in (("--state", gateway.state), ("--server", f"http://127.0.0.1:{gateway.admin}"))
@@ -81,9 +90,24 @@ def test_describe_says_what_a_route_is_for_and_where_it_stands(turnout):
     assert 0 == told.exit_code
     for line in ("experiment              digits@1", "fallback                digits-linear → prior"):
         assert line in told.stdout
-    assert {"step": 1, "phase": "baking", "reason": "no harm"} == YAML(typ="safe").load(
-        turnout("describe", "digits", "-o", "yaml").stdout
-    )["rollout"]
+    rollout = YAML(typ="safe").load(turnout("describe", "digits", "-o", "yaml").stdout)["rollout"]
+    assert (1, "baking", "no harm") == (rollout["step"], rollout["phase"], rollout["reason"])
+    assert rollout["author"] == whoever_asks("")
+
+
+def test_a_story_tells_how_a_rollout_came_to_where_it_stands(turnout):
+    told = turnout("history", "digits", "--story")
+    head, first, then = told.stdout.splitlines()
+    assert ["when", "revision", "author", "what"] == head.split()
+    assert first.endswith("baking, digits-mlp 5%, digits-linear 95%: found in " + first.split("found in ")[1])
+    assert then.endswith("ann (unproven)  baking, digits-mlp 25%, digits-linear 75%: advance digits: no harm")
+    for words, why in (
+        (("history", "digits"), "a story is of one route: turnout history ROUTE --story"),
+        (("history", "--story"), "a story is of one route: turnout history ROUTE --story"),
+        (("history", "digit", "--story"), "no rollout of 'digit' is live; turnout status names the routes there are"),
+    ):
+        refused = turnout(*words)
+        assert (2, why) == (refused.exit_code, refused.stderr.strip())
 
 
 def test_history_says_who_did_what_the_latest_first(turnout):
