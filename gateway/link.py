@@ -150,8 +150,14 @@ class Hosted(Struct, frozen=True, tag="hosted"):
     membership: Membership
 
 
+class Missed(Struct, frozen=True, tag="missed"):
+    """A request found no replica of what is hosted under this name; somebody else answered it."""
+
+    name: str
+
+
 Order = Start | Ask | Warm | Swap | Discard | Stop | Kept | Taken | Hosted
-Report = Ready | Failed | Warmed | Swapped | Leaving | Told | Clicked | Counted
+Report = Ready | Failed | Warmed | Swapped | Leaving | Told | Clicked | Counted | Missed
 Heard = TypeVar("Heard")
 
 

@@ -27,6 +27,7 @@ from gateway.link import (
     Kept,
     Leaving,
     Link,
+    Missed,
     Order,
     Ready,
     Stop,
@@ -106,6 +107,8 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
     bound = await binder.bind(launch.revision, launch.routes)
     stage = replace(_set_stage(launch, slot, binder, bound, observers), board=board)
     stage.intake.connect(link.send)
+    if board is not None:
+        board.connect(lambda name: link.send(Missed(name)))
     obeying = asyncio.create_task(_obey(link, stage, reporting, stopped))
     saying = asyncio.create_task(reporting.keep())
     try:

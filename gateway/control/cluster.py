@@ -87,8 +87,8 @@ class Cluster:
             self._say_wanted()
 
     def wake(self, name: str) -> None:
-        """Somebody asks an arm that has no replica."""
-        if self._channel is not None:
+        """Somebody asks an arm that has no replica, which it may have none of while nobody asks."""
+        if self._channel is not None and any(app.name == name and _may_sleep(app) for app in self._all()):
             self._channel.write(line(Wake(name)))
 
     async def host(self, number: int, apps: Iterable[App], limit_s: float = HOST_LIMIT_S) -> dict[str, str]:
@@ -100,7 +100,7 @@ class Cluster:
 
     async def settle(self, limit_s: float = SETTLE_LIMIT_S) -> None:
         """Come back when all that is wanted is there, or will not be soon."""
-        await self._settled([app for apps in self._wanted.values() for app in apps], limit_s)
+        await self._settled(self._all(), limit_s)
 
     async def keep(self) -> None:
         """Until cancelled: have an agent, listen to it, start another when it ends."""
@@ -170,6 +170,9 @@ class Cluster:
                 while any(not self._is_settled(app) for app in apps):
                     self._news.clear()
                     await self._news.wait()
+
+    def _all(self) -> list[App]:
+        return [app for apps in self._wanted.values() for app in apps]
 
     def _is_settled(self, app: App) -> bool:
         known = self.apps.get(app.name)

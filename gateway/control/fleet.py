@@ -121,6 +121,11 @@ class Fleet:
         }
         return {names[name]: why for name, why in refused.items() if name not in live}
 
+    def wake(self, name: str) -> None:
+        """Somebody asked an arm that has no replica; one that may sleep gets one."""
+        if self._cluster is not None:
+            self._cluster.wake(name)
+
     def spread(self, membership: Membership) -> None:
         """Have everybody know which replicas there are elsewhere, those who start later too."""
         self._launch = replace(self._launch, membership=membership)

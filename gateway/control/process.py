@@ -124,7 +124,9 @@ async def _open(launch: Launch, ports: Ports, shelf: Shelf) -> tuple[Doors, Iden
 
 
 async def _start(fleet: Fleet, doors: Doors, desk: ClickDesk, books: Bookkeeper, slot: int) -> Worker:
-    return await books.watch(start_worker(slot, fleet.launch, doors, desk.take))
+    worker = await books.watch(start_worker(slot, fleet.launch, doors, desk.take))
+    worker.on_missed = fleet.wake
+    return worker
 
 
 def _step_back() -> None:

@@ -20,6 +20,7 @@ from gateway.link import (
     Kept,
     Leaving,
     Link,
+    Missed,
     Ready,
     Report,
     Start,
@@ -59,6 +60,7 @@ class Worker:
         self.open_from = 0  # the first epoch in which it may still count, as far as what it said was taken
         self.holding: dict[str, int] = {}  # likewise for experiments that wait for answers to older requests
         self.has_said_all = False
+        self.on_missed: Callable[[str], None] = lambda _: None
         self._process = process
         self._link = link
         self._keep = keep
@@ -173,6 +175,8 @@ class Worker:
                 self.is_leaving = True
             case Counted():
                 self.counted.append(report)
+            case Missed(name):
+                self.on_missed(name)
             case Told(number, snapshot):
                 self.snapshot, self.told_at, self._told_n = snapshot, monotonic(), number
                 self._told.set()

@@ -1,13 +1,17 @@
 """The board of one serving process: what the agent has seen last, told to every endpoint that asks replicas."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import monotonic
 from weakref import WeakSet
 
 from runners.core.runner import Description
 from runners.ray.endpoint import EndpointCounts, HopEndpoint, PeerReading
 from runners.ray.members import Membership, State
 from runners.ray.settings import Dial
+
+WAKE_S = 1.0
 
 
 class Board:
@@ -16,7 +20,13 @@ class Board:
     def __init__(self, dial: Dial, membership: Membership) -> None:
         self._dial = dial
         self._membership = membership
+        self._missed_at: dict[str, float] = {}
+        self._wake: Callable[[str], None] = lambda _: None
         self._endpoints: defaultdict[str, WeakSet[HopEndpoint]] = defaultdict(WeakSet)  # shadows have one of their own
+
+    def connect(self, wake: Callable[[str], None]) -> None:
+        """From now on tell of arms that are asked and have no replica, each once a second at most."""
+        self._wake = wake
 
     def update(self, membership: Membership) -> None:
         """Learn who there is. What is older than what is known changes nothing."""
@@ -32,6 +42,7 @@ class Board:
     def endpoint(self, arm_key: str, description: Description | None = None) -> HopEndpoint:
         """One that asks the replicas of an arm, and is told of them as long as it lives. Raises LoadRefused."""
         made = HopEndpoint(arm_key, self._dial, description)
+        made.missed = partial(self._miss, arm_key)
         self._endpoints[arm_key].add(made)
         made.update(self._membership)
         return made
@@ -44,6 +55,12 @@ class Board:
     def counts(self) -> Mapping[str, list[EndpointCounts]]:
         """What the endpoints of every arm have counted."""
         return {key: [each.counts for each in asking] for key, asking in self._items()}
+
+    def _miss(self, arm_key: str) -> None:
+        now = monotonic()
+        if now - self._missed_at.get(arm_key, -WAKE_S) >= WAKE_S:
+            self._missed_at[arm_key] = now
+            self._wake(arm_key)
 
     def _all(self) -> list[HopEndpoint]:
         return [endpoint for _, asking in self._items() for endpoint in asking]

@@ -7,7 +7,7 @@ up, fall silent or are said to be gone.
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from msgspec import Struct
@@ -61,6 +61,7 @@ class HopEndpoint:
     def __init__(self, arm_key: str, dial: Dial, description: Description | None = None) -> None:
         """Blocks on the disk. Raises LoadRefused for a secret or TLS files that cannot be used."""
         self.counts = EndpointCounts()
+        self.missed: Callable[[], None] = _nobody  # called whenever a request finds no replica
         self._arm_key = arm_key
         self._dial = dial
         context = client_context(dial.tls) if dial.tls else None
@@ -174,6 +175,7 @@ class HopEndpoint:
         if len(live) == 1:
             return live[0]
         if not live:
+            self.missed()
             raise NotReady("no replica is live")
         first = int(random.random() * len(live))  # noqa: S311
         second = int(random.random() * (len(live) - 1))  # noqa: S311
@@ -246,6 +248,10 @@ class HopEndpoint:
         earliest = min([peer.earliest() for peer in self._peers.values()], default=_NEVER)
         if earliest < _NEVER:
             self._sweep_by(max(earliest, now + SWEEP_S))
+
+
+def _nobody() -> None:
+    """Nobody is told."""
 
 
 def _reading(peer: Peer, now: float) -> PeerReading:

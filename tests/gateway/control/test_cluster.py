@@ -196,11 +196,14 @@ async def test_an_agent_that_talks_nonsense_is_replaced(cluster, agents):
     await within(agents.get())
 
 
-async def test_a_sleeping_arm_is_woken(cluster, agents):
+async def test_only_an_arm_that_may_sleep_is_woken(cluster, agents):
+    """One whose replicas are all dead comes back by itself: a call would not help it."""
     agent = await within(agents.get())
     await agent.hear()
+    cluster.want(1, [app("turnout-1"), app("turnout-2", replicas=0, most=1)])
     cluster.wake("turnout-1")
-    assert await agent.hear(Wake) == Wake("turnout-1")
+    cluster.wake("turnout-2")
+    assert await agent.hear(Wake) == Wake("turnout-2")
 
 
 def test_arms_that_are_hosted_alike_are_hosted_once():

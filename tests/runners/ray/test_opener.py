@@ -98,3 +98,15 @@ async def test_a_rehearsal_opens_here_what_would_be_hosted_elsewhere(model):
     (model.root / "m.onnx").write_bytes(b"no model")
     with pytest.raises(LoadRefused):
         await OpenedHere().open(model)
+
+
+async def test_a_request_that_finds_nobody_is_told_of_once_a_second(model, board):
+    """So that an arm which sleeps while nobody asks is woken, and by a thousand requests no more than by one."""
+    missed = []
+    board.connect(missed.append)
+    endpoint = await RayRunner(board).open(model)
+    for _ in range(3):
+        with pytest.raises(NotReady):
+            await answer(endpoint)
+    assert missed == ["turnout-1"]
+    await endpoint.close()
