@@ -102,12 +102,13 @@ def tell_route(meaning: Meaning, name: str) -> dict[str, Any]:
 def sentence(meaning: Meaning, name: str) -> str:
     """What a route does, and what comes next."""
     route, kept = meaning.routes[name], meaning.kept[name]
-    shares = ", ".join(f"{arm} {percent(ppm)}" for arm, ppm in traffic_of(route).shares_ppm.items())
+    traffic = traffic_of(route)
+    shares = ", ".join(f"{arm} {percent(ppm)}" for arm, ppm in traffic.shares_ppm.items())
     if route.notice:
         return f"{route.notice} ({shares})"
     ramp = ramp_ppm(meaning.document(name))
     if kept.rollout is None or not ramp:
-        return f"{route.strategy}: {shares}"
+        return f"{route.strategy}: {shares}" + (f"; {traffic.merges}" if traffic.merges else "")
     why = f" ({kept.rollout.reason})" if kept.rollout.reason else ""
     return f"{route.strategy}: {shares}; {_standing(kept.rollout, ramp)}{why}"
 

@@ -121,7 +121,10 @@ def test_the_examples_compile(name):
     assert compile_route(load_route(read(file)), root=file.parent, layers=NO_LAYERS).plans
 
 
-@pytest.mark.parametrize("strategy", [{"kind": "ab", "shares": {"new": "50%"}}, CANARY])
+@pytest.mark.parametrize(
+    "strategy",
+    [{"kind": "ab", "shares": {"new": "50%"}}, CANARY, {"kind": "interleave", "partners": ["new"], "mode": "both"}],
+)
 def test_at_its_end_an_experiment_goes_back_to_the_baseline(strategy):
     """And says so; the day before it goes on."""
     written = {**BASE, "strategy": strategy, "shadow": [{"candidate": "newer"}], "expires": "2027-01-31"}

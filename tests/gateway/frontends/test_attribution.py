@@ -1,12 +1,18 @@
 """Who answered, under our own names."""
 
+import json
+from urllib.parse import unquote
+
 import pytest
+from msgspec.structs import replace
 
 from gateway.frontends.attribution import KNOWN_LIMIT, Attributions, attribute, request_id_header
 from gateway.frontends.reception import Reception
 from observability.tracing import Tracing
 from runners.core.errors import ExecutionFailed
 from runners.oip.messages import ModelInferResponse
+from strategies.core.merge import Merge, Mode
+from strategies.core.plan import Decision
 
 
 async def test_an_answer_says_who_gave_it(stage, make_tensor) -> None:
@@ -58,6 +64,30 @@ async def test_what_is_kept_is_bounded(stage, make_tensor) -> None:
     await stage.infer("plain", {"inputs": [make_tensor()]})
     attributions.of(stage.records[0].routed, stage.records[0].outcome)
     assert 1 == len(attributions._known)
+
+
+@pytest.mark.parametrize(
+    ("reason", "header", "parameter", "value"),
+    [
+        ("", "x-turnout-interleaved", "turnout_interleaved", "plain-0+plain-0"),
+        ("timeout", "x-turnout-not-interleaved", "turnout_not_interleaved", "timeout"),
+    ],
+)
+async def test_a_merged_answer_says_so_or_why_it_is_none(stage, make_tensor, reason, header, parameter, value) -> None:
+    """In headers and parameters of both protocols; an outcome of the other kind gets an attribution of its own."""
+    await stage.infer("plain", {"inputs": [make_tensor()]})
+    routed, outcome = stage.records[0].routed, stage.records[0].outcome
+    plan = replace(routed.decision.plan, serve=routed.decision.plan.serve * 2, merge=Merge(Mode.BOTH))
+    routed = replace(routed, decision=Decision(plan))
+    attributions = Attributions()
+    attributions.of(routed, replace(outcome, not_interleaved="" if reason else "timeout"))
+    made = attributions.of(routed, replace(outcome, not_interleaved=reason))
+
+    names = dict(line.split(": ", 1) for line in made.head_lines.decode().splitlines())
+    assert {name for name in names if "interleaved" in name} == {header}
+    assert unquote(names[header]) == value
+    assert json.loads(made.json_head + b"}")["parameters"][parameter] == value
+    assert ModelInferResponse.FromString(made.grpc_head).parameters[parameter].string_param == value
 
 
 @pytest.mark.parametrize("name", ["münchen", "a b", "a\r\nx: y", "日本"])
