@@ -1,5 +1,6 @@
 """`turnout serve`: a config directory, or just model files."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from gateway.cli.certificates import check_certificates
 from gateway.cli.kept import shelf_in, whoever_asks
 from gateway.cli.loading import compile_routes, fail, override_secret, parse_steps, refusals
 from gateway.config.directory import load_directory, settings_alone
-from gateway.config.documents import WORKERS_LIMIT, ListenDoc, SettingsDoc
+from gateway.config.documents import WORKERS_LIMIT, ListenDoc, NotifyDoc, SettingsDoc
 from gateway.config.problems import ConfigRefused
 from gateway.logs import begin_log
 from strategies.core.spec import duration_s
@@ -19,11 +20,13 @@ from strategies.core.spec import duration_s
 if TYPE_CHECKING:
     from gateway.control.boot import Offer
     from gateway.control.hosts import Hosts
+    from gateway.control.notices import Receiver
     from gateway.control.process import Ports
     from gateway.handover import Launch
     from gateway.state.shelf import Shelf
 
 MIB = 1024 * 1024
+SECRET_N = 16  # characters of what a webhook is signed with, at least
 
 
 def serve(
@@ -93,6 +96,29 @@ def _launch(settings: SettingsDoc, root: Path, events: str | None) -> "Launch":
         admin_host=settings.listen.admin_host,
         admin_names=settings.listen.admin_names,
     )
+
+
+def _receivers(settings: SettingsDoc, root: Path) -> "tuple[Receiver, ...]":
+    """Whom to tell, each with the secret that is shared with it; exits when one cannot be had."""
+    from gateway.control.notices import Occasion, Receiver
+
+    found = []
+    for written in settings.notify:
+        secret = _secret(written, root).strip()
+        if len(secret) < SECRET_N:
+            fail(f"notify: {written.url}: a secret has at least {SECRET_N} characters; make one: openssl rand -hex 16")
+        found.append(Receiver(written.url, secret, frozenset(map(Occasion, written.on)) or frozenset(Occasion)))
+    return tuple(found)
+
+
+def _secret(written: NotifyDoc, root: Path) -> bytes:
+    if written.secret_env is not None:
+        return os.environ.get(written.secret_env, "").encode()
+    file = root / str(written.secret_file)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        fail(f"{file}: the secret of a webhook cannot be read: {error.strerror}")
 
 
 def _hosts(settings: SettingsDoc, root: Path, ray: str | None) -> "Hosts | None":
@@ -170,9 +196,11 @@ def _offer(what: list[Path], strategy: str | None, steps: dict[str, int]) -> "tu
     try:
         written = load_directory(folder)
     except ConfigRefused as refused:  # what was live before may be served all the same
-        return Offer(str(folder.resolve()), author, {}, folder, steps, refused), settings_alone(folder)
+        alone = settings_alone(folder)
+        return Offer(str(folder.resolve()), author, {}, folder, steps, refused, _receivers(alone, folder)), alone
     compile_routes(written, steps)
-    return Offer(str(folder.resolve()), author, written.documents, folder, steps), written.settings
+    receivers = _receivers(written.settings, folder)
+    return Offer(str(folder.resolve()), author, written.documents, folder, steps, None, receivers), written.settings
 
 
 def _listen(written: ListenDoc, host: str | None, port: int | None) -> ListenDoc:

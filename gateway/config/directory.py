@@ -149,6 +149,10 @@ def load_settings(text: YamlText) -> SettingsDoc:
     """The settings, parsed and checked; raises ConfigRefused."""
     settings = parse_settings(text)
     problems = duration_problems(("drain",), settings.drain)
+    for place, receiver in enumerate(settings.notify):
+        if (receiver.secret_file is None) == (receiver.secret_env is None):
+            cure = "write secret_file: or secret_env:, one of them, and where the secret is"
+            problems.append(Problem(("notify", place), "it needs one secret to sign with", cure))
     if settings.connection_age is not None:
         problems += duration_problems(("connection_age",), settings.connection_age)
     if problems:

@@ -257,6 +257,16 @@ class RayDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyDoc:
+    """A webhook that is told what rollouts do, signed with the content of a file or of an environment variable."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+    secret_file: Text | None = None
+    secret_env: Text | None = None
+    on: tuple[Literal["rollback", "hold", "approval", "promotion", "srm", "expiry", "fallback_rate"], ...] = ()  # all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsDoc:
     """`turnout.yaml`: read once at start. Everything has a default, the file itself may be absent."""
 
@@ -272,4 +282,5 @@ class SettingsDoc:
     state: Text = ".turnout"  # directory for events and keys, relative to where the command is started
     watch: bool = False  # whether a change in the directory is taken while the gateway runs
     ray: RayDoc | None = None  # by default no arm may run there
+    notify: Annotated[tuple[NotifyDoc, ...], Field(max_length=16)] = ()
     override_token_file: Text | None = None  # who knows its content may force an arm; without it nobody may

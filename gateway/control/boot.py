@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from gateway.config.problems import ConfigRefused
+from gateway.control.notices import Receiver
 from gateway.publishing.change import Apply, ChangeRefused, Request
 from gateway.publishing.publisher import Publisher
 from gateway.state.errors import StateCorrupt, StateUnavailable
@@ -27,6 +28,7 @@ class Offer(Struct, frozen=True):
 
     `documents` are its texts, `refused` why they cannot be read, if so. `source` names the place; what is typed on a
     command line has none that lasts, `folder` is then None. `steps` are those that ramps shall stand at, from 1.
+    `receivers` are told of what rollouts do.
     """
 
     source: str
@@ -35,6 +37,7 @@ class Offer(Struct, frozen=True):
     folder: Path | None = None
     steps: Mapping[str, int] = {}
     refused: ConfigRefused | None = None
+    receivers: tuple[Receiver, ...] = ()
 
     @property
     def change(self) -> Apply:

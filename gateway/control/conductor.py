@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from gateway.config.problems import ConfigRefused
+from gateway.control.herald import fallback_notices, rollout_notices
+from gateway.control.notices import Notice, Notices
 from gateway.publishing.change import ChangeRefused, Conduct, Request
 from gateway.publishing.prepare import Meaning
 from gateway.publishing.publisher import Publisher
@@ -38,12 +40,15 @@ SETTLED_S = 30.0  # a route that had no past is looked at for so long before tha
 class Conductor:
     """Leads the rollouts of one state. `me` is this gateway's name among those that share it."""
 
-    def __init__(self, publisher: Publisher, shelf: Shelf, me: str) -> None:
+    def __init__(self, publisher: Publisher, shelf: Shelf, me: str, notices: Notices | None = None) -> None:
+        """`notices` go to whoever wants to know; by default to nobody."""
+        self.notices = notices or Notices(())
         self._publisher = publisher
         self._shelf = shelf
         self._me = me
         self._watched: dict[str, Watched] = {}
         self._measured_at: dict[str, float] = {}
+        self._glanced_at = 0.0
         self._trouble = ""
 
     @property
@@ -81,6 +86,19 @@ class Conductor:
             watched = await asyncio.to_thread(self._look_at, meaning, name)
             if watched is not None and is_leading:
                 await self._lead(meaning, name, watched)
+        if is_leading and self.notices.has_receivers:
+            for notice in await asyncio.to_thread(self._news):
+                self.notices.offer(notice)
+
+    def _news(self) -> list[Notice]:
+        """What nobody has been told of yet. From now on it counts as told."""
+        meaning, now = self._publisher.meaning, self._publisher.now()
+        found = [*rollout_notices(meaning, self._watched, now)]
+        if now - self._glanced_at >= EPOCH_S:
+            self._glanced_at = now
+            found += fallback_notices(meaning, self._shelf.ledger(), now)
+        fresh = self._shelf.told().claim([notice.key for notice in found], now=now) if found else ()
+        return [notice for notice in found if notice.key in fresh]
 
     def _is_leading(self) -> bool:
         return self._shelf.leases().hold(LEASE, self._me, now=self._publisher.now(), for_s=LEASE_S)
@@ -104,8 +122,9 @@ class Conductor:
                 self._watched[name] = withdrawn(watched)
                 return
             state = await asyncio.to_thread(self._explained, name, watched)
-            if not await self._publish(meaning, name, state):
-                self._watched[name] = withdrawn(watched)
+            is_live = await self._publish(meaning, name, state)
+            now_so = watch(self._publisher.meaning, name, watched) if is_live else withdrawn(watched)
+            self._watched[name] = now_so or withdrawn(watched)
         elif not meaning.for_all.frozen and self._wants_thresholds(name, watched):
             slow_s = await asyncio.to_thread(self._slow_s, name)
             if slow_s:

@@ -22,6 +22,7 @@ LOG = logging.getLogger("turnout.notices")
 QUEUE_N = 256  # notices that wait for one receiver; the oldest is dropped for a new one
 PAUSES_S = (1.0, 5.0, 30.0, 120.0, 600.0)  # between the attempts at one notice
 ATTEMPT_S = 5.0
+OUTCOMES = ("sent", "given_up", "dropped")  # dropped: the queue was full
 
 
 class Occasion(StrEnum):
@@ -69,10 +70,14 @@ class Notices:
     def __init__(
         self, receivers: Sequence[Receiver], post: Post | None = None, pauses_s: Sequence[float] = PAUSES_S
     ) -> None:
-        self.counts: Counter[str] = Counter()  # sent, dropped (the queue was full), given_up
+        self.counts: Counter[str] = Counter()  # by outcome
         self._receivers = [(receiver, deque[Notice](), asyncio.Event()) for receiver in receivers]
         self._post = post or send
         self._pauses_s = pauses_s
+
+    @property
+    def has_receivers(self) -> bool:
+        return bool(self._receivers)
 
     def offer(self, notice: Notice) -> None:
         """Tell everybody who wants to hear of it, soon."""

@@ -26,6 +26,7 @@ from gateway.control.crew import Crew, StartFailed
 from gateway.control.doors import Doors
 from gateway.control.fleet import Fleet
 from gateway.control.hosts import Hosts, open_hosts
+from gateway.control.notices import Notices
 from gateway.control.scrape import Scrape
 from gateway.control.vigil import Vigil
 from gateway.control.worker import Worker, start_worker
@@ -78,7 +79,8 @@ async def _govern(
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", cluster, is_watching=is_watching)
     books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments)
     crew = Crew(launch.workers_n, partial(_start, fleet, doors, desk, books), doors.renew, log.offer, fleet.join)
-    scrape = Scrape(crew, log.counts, lambda: books.lost_n)
+    conductor = Conductor(publisher, shelf, vigil.me, Notices(offer.receivers))
+    scrape = Scrape(crew, log.counts, lambda: books.lost_n, conductor.notices.counts)
     stopped = _stop_signal(crew)
     _step_back()
     try:
@@ -94,7 +96,6 @@ async def _govern(
                     return 0
                 fleet.lead(crew)
                 _announce(served, launch, (doors.http_port, doors.grpc_port, metrics_port, admin.port))
-                conductor = Conductor(publisher, shelf, vigil.me)
                 await _until(stopped, vigil, conductor)
                 LOG.info("stopping: requests under way have %g s to finish", launch.drain_s)
                 doors.close()
@@ -156,7 +157,7 @@ async def _scraping(scrape: Scrape, host: str, port: int) -> AsyncIterator[int]:
 
 
 async def _until(stopped: asyncio.Event, vigil: Vigil, conductor: Conductor) -> None:
-    async with _beside(vigil.keep(), conductor.keep()) as beside:
+    async with _beside(vigil.keep(), conductor.keep(), conductor.notices.keep()) as beside:
         if vigil.has_directory:
             _on_hangup(stopped, lambda: beside.create_task(vigil.take(Cause.SIGNAL)))
         await stopped.wait()

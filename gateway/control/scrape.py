@@ -1,12 +1,13 @@
 """The one /metrics of a gateway: every worker's snapshot and what those that ended left, added up."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import monotonic
 
 from prometheus_client.core import Metric
 
 from gateway.control.crew import Crew
+from gateway.control.notices import OUTCOMES
 from observability.families import counter, gauge
 from observability.merge import merge, metrics_of, snapshot_of
 from observability.metrics import collect_events, collect_evidence
@@ -19,14 +20,22 @@ PULSE_S = 5.0  # how often workers are asked in any case, so that one that dies 
 class Scrape:
     """Adds up whenever somebody asks."""
 
-    def __init__(self, crew: Crew, event_counts: Callable[[], EventCounts], untold_n: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        event_counts: Callable[[], EventCounts],
+        untold_n: Callable[[], int],
+        notice_counts: Mapping[str, int],
+    ) -> None:
         """`event_counts` are of the control process's own log, whose events are counted with the others'.
 
-        `untold_n` says how many workers ended before they had told all they had counted.
+        `untold_n` says how many workers ended before they had told all they had counted, `notice_counts` what became
+        of notices.
         """
         self._crew = crew
         self._untold_n = untold_n
         self._event_counts = event_counts
+        self._notice_counts = notice_counts
 
     async def gather(self) -> Iterable[Metric]:
         """Every family, as fresh as each worker tells it within a second."""
@@ -45,6 +54,8 @@ class Scrape:
     def about_workers(self) -> Iterator[Metric]:
         """What only the control process knows."""
         crew, now = self._crew, monotonic()
+        notices = [((outcome,), self._notice_counts.get(outcome, 0)) for outcome in OUTCOMES]
+        yield counter("turnout_notices", "Notices to webhooks, by what became of them.", ("outcome",), notices)
         yield gauge(
             "turnout_worker_up",
             "1 while the worker answers requests.",

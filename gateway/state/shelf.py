@@ -18,6 +18,7 @@ from gateway.state.revision import Revision
 from gateway.state.snapshot import FILE, PREVIOUS, read_snapshot, write_snapshot
 from gateway.state.store import RevisionStore
 from gateway.state.tokens import Tokens
+from gateway.state.told import Told
 
 LOG = logging.getLogger("turnout.state")
 
@@ -55,6 +56,9 @@ class Shelf:
 
     def leases(self) -> Leases:
         return Leases(self.engine())
+
+    def told(self) -> Told:
+        return Told(self.engine())
 
     def engine(self) -> Engine:
         with self._lock:

@@ -67,7 +67,7 @@ def families():
             family.type,
             tuple(name for name in family.samples[0].labels if name != "le"),
         )
-        for family in (*used().registry.collect(), *Scrape(Crew, dict, int).about_workers())
+        for family in (*used().registry.collect(), *Scrape(Crew, dict, int, {}).about_workers())
     }
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
 
+from gateway.control.notices import signature
+from tests.gateway.control.test_notices import heard  # noqa: F401 - a fixture
+
 ROOT = Path(__file__).parents[3]
 MODELS, FAULTS = ROOT / "configs" / "models", ROOT / "examples" / "faults"
 ROWS = json.loads((ROOT / "examples" / "digits" / "rows.json").read_text())
@@ -38,6 +41,7 @@ class Load:
     def __init__(self, port: int) -> None:
         self.failures: list[str] = []
         self.answers_n = 0
+        self.first_pixel = 0  # 16 makes those models fail that fail now and then
         self._port = port
         self._is_over = Event()
 
@@ -50,6 +54,13 @@ class Load:
         self._is_over.set()
         self._thread.join()
 
+    def until(self, answers_n: int) -> None:
+        """Wait for so many answers."""
+        ends_at = monotonic() + LIMIT_S
+        while self.answers_n < answers_n:
+            assert monotonic() < ends_at
+            sleep(0.05)
+
     def _send(self) -> None:
         with closing(HTTPConnection("127.0.0.1", self._port, timeout=60)) as connection:
             self._send_over(connection)
@@ -58,7 +69,7 @@ class Load:
         for number in count():
             if self._is_over.wait(0.005):
                 return
-            row = ROWS[number % len(ROWS)]["pixels"]
+            row = [self.first_pixel, *ROWS[number % len(ROWS)]["pixels"][1:]]
             pixels = {"name": "pixels", "datatype": "FP32", "shape": [1, 64], "data": row}
             headers = {"x-account-id": f"unit-{number}"}
             connection.request("POST", "/v2/models/digits/infer", json.dumps({"inputs": [pixels]}), headers)
@@ -85,14 +96,24 @@ def until_phase(gateway, *phases: str) -> dict:
         sleep(0.2)
 
 
-def test_a_candidate_that_answers_nonsense_is_taken_back_and_nobody_notices(start_gateway, tmp_path):
-    """Three answers with NaN are enough; the fallback covers each, and the record says which they were."""
+def test_a_candidate_that_answers_nonsense_is_taken_back_and_nobody_notices(start_gateway, tmp_path, heard):  # noqa: F811
+    """Three answers with NaN are enough: the fallback covers each, the record names them, and a webhook is told."""
     write_route(tmp_path / "config", FAULTS / "nan.onnx", ramp=[{"share": "20%"}, {"share": "50%"}])
-    gateway = start_gateway(tmp_path / "config")
+    notify = [{"url": heard.receiver.url, "secret_env": "HOOK_SECRET", "on": ["rollback"]}]
+    (tmp_path / "config" / "turnout.yaml").write_text(json.dumps({"turnout": "v1", "notify": notify}))
+    gateway = start_gateway(tmp_path / "config", HOOK_SECRET="s" * 16)
     with Load(gateway.http) as load:
         rollout = until_phase(gateway, "rolled_back")
         revision = asked(gateway, "/v1/revisions?limit=1")["revisions"][0]
+        ends_at = monotonic() + LIMIT_S
+        while not heard.requests:
+            assert monotonic() < ends_at, gateway.log()
+            sleep(0.1)
     assert 0 == gateway.stop()
+
+    ((_, headers, body),) = heard.requests
+    assert signature(b"s" * 16, body) == headers["x-turnout-signature"]
+    assert f"digits: rolled back ({rollout['reason']}); possible: restart" == json.loads(body)["sentence"]
 
     assert [] == load.failures
     assert ("control", "turnout", 0) == (revision["cause"], revision["author"], rollout["step"])

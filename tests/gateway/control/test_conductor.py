@@ -34,6 +34,9 @@ class ScriptedLedger:
     def epochs(self, _name: str, after: int = 0) -> list[Epoch]:
         return [epoch for epoch in self.counted if epoch.number > after]
 
+    def closed(self, _name: str) -> int:
+        return max((epoch.number for epoch in self.counted), default=0)
+
     def offending(self, *_: object, limit_n: int) -> list[Offence]:
         return [Offence(f"event-{number}", START_S) for number in range(limit_n)]
 
