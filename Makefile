@@ -31,7 +31,7 @@ check: ## lint, format, types, and which package may import which
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-chaos: ## a hundred thousand requests that fail, as many damaged ones, a thousand changes under load, a hundred deaths
+chaos: ## rollouts that go wrong, a hundred thousand requests that fail, as many damaged ones, a thousand changes under load, a hundred deaths
 	$(ENVIRONMENT) .venv dev turnout
 	@TURNOUT_CHAOS_REQUESTS=100000 TURNOUT_CHAOS_CHANGES=1000 TURNOUT_CHAOS_DEATHS=100 \
 		$(BIN)/python -m pytest tests/chaos --timeout 900 $(ARGS)
