@@ -55,7 +55,8 @@ class Wire:
     def request(self, request: InferenceRequest, id_: int, left_ms: int) -> list[Buffer]:
         """The parts of a REQ, `left_ms` before its deadline."""
         wanted = self._wanted(request.outputs) if request.outputs else b""
-        fields = (_REQ, WANTED if wanted else 0, id_, min(left_ms, _U32), 0)
+        # Below zero if the machine was busy since the deadline was looked at: then the replica says that it has passed.
+        fields = (_REQ, WANTED if wanted else 0, id_, max(0, min(left_ms, _U32)), 0)
         return _written(fields, wanted, request.inputs, self._inputs.codes)
 
     def read_request(self, received: Frame, model: str) -> InferenceRequest:

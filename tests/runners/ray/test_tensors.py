@@ -99,6 +99,14 @@ def test_small_tensors_come_out_aligned_too(rank):
     assert 0 == got.inputs[0].array.ctypes.data % 16
 
 
+@pytest.mark.parametrize(("left_ms", "told_ms"), [(-5, 0), (0, 0), (2**40, 2**32 - 1)])
+def test_a_deadline_beyond_what_a_frame_can_say_is_the_nearest_it_can(left_ms, told_ms):
+    """One that passed a moment ago is told as passed, and fails nothing else."""
+    wire = wire_for(TensorSpec("x", "FP32", (-1,)))
+    request = InferenceRequest("m", (Tensor("x", "FP32", np.ones(1, "<f4")),))
+    assert told_ms == carried(wire.request(request, 1, left_ms)).a
+
+
 def test_an_array_that_is_not_in_order_is_sent_as_it_reads():
     """Transposed, reversed, strided: the values count, not how they lie."""
     array = np.arange(200_000, dtype="<f4").reshape(400, 500).T[::2]
