@@ -111,6 +111,12 @@ def _is_wanted(publisher: Publisher, shelf: Shelf, offer: Offer, me: str) -> boo
     if offer.steps or offer.documents == live.content.documents:  # models may have changed
         return True
     is_new = not store.has_documents(offer.documents)
+    if is_new:
+        try:
+            store.check()
+        except StateCorrupt as error:  # what looks new may be known, by a row that was damaged
+            _keep_on(publisher, offer, error)
+            return False
     if is_new or (not others and store.latest_documents(DOORS) != offer.documents):
         return True
     LOG.warning(

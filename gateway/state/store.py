@@ -81,6 +81,12 @@ class RevisionStore:
         with reading(self._engine) as connection:
             return connection.execute(query).scalar() is not None
 
+    def check(self) -> None:
+        """Read all there is. Raises StateCorrupt for the first revision that is not what was written."""
+        with reading(self._engine) as connection:
+            for row in connection.execute(select(table).order_by(table.c.number)).mappings().all():
+                read_revision(connection, row, place_of(self._engine))
+
     def latest_documents(self, causes: Collection[Cause]) -> Mapping[str, str]:
         """The documents of the latest revision with one of these causes, none when there is no such revision."""
         query = select(func.max(table.c.number)).where(table.c.cause.in_([cause.value for cause in causes]))
