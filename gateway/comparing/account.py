@@ -45,6 +45,7 @@ class ArmAccount:
         self.arm = arm
         self.digest = digest
         self.is_twin = False
+        self.aside_n = 0  # a twin's calls beside answers of another model, which say nothing of noise
         self.dropped: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.invalid: Counter[str] = Counter()
@@ -79,8 +80,10 @@ class ArmAccount:
                 self._add_compared(event)
 
     def _add_compared(self, event: ShadowEvent) -> None:
+        if self.is_twin and self.digest != event.answered_digest:
+            self.aside_n += 1
+            return
         self.compared_n += 1
-        self.is_twin = bool(self.digest) and self.digest == event.answered_digest
         self.differ_n += event.outcome == "mismatch"
         if event.invalid:
             self.invalid[event.invalid] += 1
@@ -108,8 +111,11 @@ class ShadowAccount:
         if known is None or (digest and known.digest and digest != known.digest):
             known = self._begin(event.arm, digest)
         known.digest = known.digest or digest
+        is_compared = event.outcome in ("match", "mismatch")
+        if is_compared and digest and digest == event.answered_digest and not known.is_twin:
+            known = self._begin_twin(known)
         known.add(event)
-        if event.outcome in ("match", "mismatch"):
+        if is_compared and not (known.is_twin and digest != event.answered_digest):
             self._pair(event)
 
     def paired_n(self, candidate: str, twin: str) -> int:
@@ -129,6 +135,13 @@ class ShadowAccount:
         self._paired = Counter({key: n for key, n in self._paired.items() if arm not in key})
         self.arms[arm] = ArmAccount(arm, digest)
         return self.arms[arm]
+
+    def _begin_twin(self, known: ArmAccount) -> ArmAccount:
+        """What was counted before it was known to be one was beside answers of another model."""
+        made = self._begin(known.arm, known.digest)
+        made.is_twin, made.aside_n = True, known.compared_n
+        made.dropped, made.failed, made.uncompared_n = known.dropped, known.failed, known.uncompared_n
+        return made
 
     def _pair(self, event: ShadowEvent) -> None:
         duration_ms = event.call.duration_ms if event.call else 0.0

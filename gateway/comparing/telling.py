@@ -37,6 +37,7 @@ def _tell_arm(account: ShadowAccount, arm: ArmAccount, twins: tuple[str, ...]) -
         "max_rel": arm.max_rel,
         "slower": _rate(arm.slower_n, arm.compared_n),
         "uncompared": arm.uncompared_n,
+        "aside": arm.aside_n,
         "dropped": dict(arm.dropped),
         "beside": beside,
     }

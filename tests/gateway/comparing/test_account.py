@@ -141,3 +141,19 @@ def test_requests_that_wait_for_their_other_shadow_are_bounded(monkeypatch):
 
     assert account.paired_n("new", "twin") == 1
     assert len(account._pending) <= 11
+
+
+def test_where_two_models_answer_a_twin_tells_noise_of_its_own_alone():
+    """Beside the candidate's answers of an A/B test it differs as often as the candidate does, and that is no noise."""
+    events = []
+    for number in range(40):
+        by_candidate = number % 2 == 0
+        answered, outcome = (OTHER, "mismatch") if by_candidate else (SERVED, "match")
+        events.append(shadow(number, "twin", digest=SERVED, answered_digest=answered, outcome=outcome))
+        events.append(shadow(number, "third", digest="cc" * 32, answered_digest=answered, outcome="mismatch"))
+    account = fill(events)
+
+    twin = account.arms["twin"]
+    assert (twin.is_twin, twin.compared_n, twin.differ_n, twin.aside_n) == (True, 20, 0, 20)
+    assert account.paired_n("third", "twin") == 20
+    assert account.beside("third", "twin", "differs") == Discordance(20, 0)
