@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from strategies.evidence.blocks import Blocks, Count, is_bursty, log_e_harm, log_e_safe, with_epoch
 from strategies.evidence.bounds import Bound, Form, Rule
 from strategies.evidence.rates import upper_bound
-from strategies.evidence.restarts import Restarted, extended, opened
+from strategies.evidence.restarts import AT_ONCE, Restarted, extended, opened
 from strategies.evidence.restarts import log_e as restarted_log_e
 from strategies.evidence.share_test import HARM_RATIOS, SAFE_RATIOS, Vector, gained, log_mean, plus
 
@@ -120,7 +120,7 @@ def _gained_over(limit: float, candidate: Count) -> Vector:
 def _harm_cap(rule: Rule, test: Restarted) -> float:
     """What one epoch may add, so that no fewer than `EPOCHS_TO_CONVICT` convict. Known before the epoch is."""
     number = max(test.restarts_n, 1)
-    whole = rule.condemns_at + log(2) + log(2 * len(HARM_RATIOS)) + log(number * (number + 1) / 2)
+    whole = rule.condemns_at + log(2) + log(len(HARM_RATIOS) / AT_ONCE) + log(number * (number + 1) / 2)
     return whole / EPOCHS_TO_CONVICT
 
 
