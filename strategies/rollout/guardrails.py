@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import Problem, share_ppm
-from strategies.evidence.bounds import LATENCY, Bound
+from strategies.evidence.bounds import LATENCY, Bound, Form
 from strategies.evidence.epochs import ERROR_RATE, FALLBACK_RATE, INVALID_OUTPUT, LATENCY_METRICS, RUN_ERRORS
 
 TIMED = (LATENCY, *LATENCY_METRICS)  # the first is all three quantiles as one guardrail
 METRICS = (ERROR_RATE, INVALID_OUTPUT, FALLBACK_RATE, RUN_ERRORS, *TIMED)
+IN_BURSTS = (FALLBACK_RATE, *TIMED)  # what an arm's surroundings do to it; the rest a model does by itself, one by one
 RARE = 0.005  # a rate below which nobody asks for a ratio: of no event at all none can be proven
 LOWEST_RATIO, HIGHEST_RATIO = 1.05, 100.0  # closer to one, nothing is proven in anybody's lifetime
 
@@ -37,18 +38,20 @@ DEFAULT_GUARDRAILS = (
 def bound_of(guardrail: Guardrail) -> Bound:
     """What it demands, in numbers. Raises ValueError with the cure."""
     text = guardrail.no_worse_than.strip()
+    form = Form.AUTO if guardrail.metric in IN_BURSTS else Form.EVENTS
     if not text.endswith("x"):
         limit_ppm = share_ppm(text)
         if not 0 < limit_ppm < WHOLE_PPM:
             raise ValueError(f"a rate of {text} rules nothing out; write one above 0% and below 100%, or 1.5x")
-        return Bound(metric=guardrail.metric, limit=limit_ppm / WHOLE_PPM)
+        return Bound(metric=guardrail.metric, limit=limit_ppm / WHOLE_PPM, form=form)
     try:
         ratio = float(text.removesuffix("x"))
     except ValueError:
         ratio = 0.0
     if not LOWEST_RATIO <= ratio <= HIGHEST_RATIO:
         raise ValueError(f"'{text}' is no margin; write a multiple from 1.05x to 100x, or a rate like 0.5%")
-    return Bound(metric=guardrail.metric, ratio=ratio, rate=None if guardrail.metric in TIMED else RARE)
+    rate = None if guardrail.metric in TIMED else RARE
+    return Bound(metric=guardrail.metric, ratio=ratio, rate=rate, form=form)
 
 
 def guardrail_problems(guardrails: tuple[Guardrail, ...]) -> list[Problem]:
