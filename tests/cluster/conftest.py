@@ -7,6 +7,7 @@ that is for `make chaos`. Run it as `make cluster`.
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ STRATEGIES = {
     "canary": {"strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "50%"}]}},
     "shadow": {"strategy": {"kind": "baseline"}, "shadow": [{"candidate": "new", "share": "100%"}]},
 }
+RANKERS = ("profile", "learned")
 PART = {"num_cpus": 0.01}  # so that all of them have room on two CPUs
 
 
@@ -64,6 +66,8 @@ def written_routes() -> Iterator[dict[str, object]]:
     }
     shadow = [{"candidate": "watched", "share": "100%"}]
     yield {**route("mixed", "", "", **STRATEGIES["ab"]), "arms": arms, "shadow": shadow}
+    rankers = {"kind": "interleave", "partners": ["new"], "ids": "ids", "k": 10}
+    yield route("ranked", RANKERS[0], RANKERS[1], strategy=rankers, unit={"header": "x-turnout-unit"})
     failing = {"strategy": {"kind": "ab", "shares": {"new": "100%"}}}
     yield route("failing", "digits-old", "raises", **failing)
 
@@ -75,6 +79,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, WORLD, folder], check=True)
     for file in (folder / "routes").iterdir():
         file.unlink()
+    for name in RANKERS:
+        shutil.copy(ROOT / f"examples/search/{name}.onnx", folder / "models")
     for document in written_routes():
         (folder / "routes" / f"{document['route']}.yaml").write_text(json.dumps(document))
     return folder
