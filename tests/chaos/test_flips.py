@@ -31,7 +31,7 @@ from gateway.publishing.prepare import meaning_of
 from gateway.state.shelf import Shelf
 from runners.oip.messages import SERVICE, ModelInferRequest, ModelInferResponse
 
-CHANGES_N = int(os.environ.get("TURNOUT_CHAOS_CHANGES", "40"))
+CHANGES_N = int(os.environ.get("TURNOUT_CHAOS_CHANGES", "20"))
 IS_LONG = "TURNOUT_CHAOS_CHANGES" in os.environ
 WINDOW_S = 5.0 if IS_LONG else 1.0
 ROUTES = ("alpha", "beta", "gamma")

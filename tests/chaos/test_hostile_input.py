@@ -21,7 +21,7 @@ import grpc
 
 from runners.oip.messages import ModelInferRequest
 
-ORDINARY_N = 3000
+ORDINARY_N = 1500
 MUTANTS_N = int(os.environ.get("TURNOUT_CHAOS_REQUESTS", ORDINARY_N))
 WARM_UP_N = 500  # after which the process has what it will always need
 CONNECTIONS = 8
