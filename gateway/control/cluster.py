@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,12 +91,16 @@ class Cluster:
         if self._channel is not None and any(app.name == name and _may_sleep(app) for app in self._all()):
             self._channel.write(line(Wake(name)))
 
-    async def host(self, number: int, apps: Iterable[App], limit_s: float = HOST_LIMIT_S) -> dict[str, str]:
-        """Have a revision's arms hosted, and wait until each has a replica; returns those that have none, and why."""
+    async def host(self, number: int, apps: Iterable[App], known: Collection[str] = ()) -> dict[str, str]:
+        """Have a revision's arms hosted, and wait until each has a replica; returns those that have none, and why.
+
+        Nobody waits for those in `known`: they are live already, and a change must not wait for what has come to them.
+        """
         apps = tuple(apps)
         self.want(number, apps)
-        await self._settled(apps, limit_s)
-        return {app.name: self._why_not(app) for app in apps if not self._is_ready(app.name) and not _may_sleep(app)}
+        fresh = [app for app in apps if app.name not in known]
+        await self._settled(fresh, HOST_LIMIT_S)
+        return {app.name: self._why_not(app) for app in fresh if not self._is_ready(app.name) and not _may_sleep(app)}
 
     async def settle(self, limit_s: float = SETTLE_LIMIT_S) -> None:
         """Come back when all that is wanted is there, or will not be soon."""

@@ -107,10 +107,10 @@ class Fleet:
             return {}
         wanted = apps_of(arm for route in routes for arm in route.arms)
         live = {app.name for app in apps_of(arm for route in self._launch.routes for arm in route.arms)}
-        if self._crew is None or live.issuperset(app.name for app in wanted):
+        if self._crew is None:
             self._cluster.want(number, wanted)
             return {}
-        refused = await self._cluster.host(number, wanted)
+        refused = await self._cluster.host(number, wanted, live)
         if refused:
             self._cluster.discard(number)
         names = {
@@ -119,7 +119,7 @@ class Fleet:
             for arm in route.arms
             if arm.model.hosting
         }
-        return {names[name]: why for name, why in refused.items() if name not in live}
+        return {names[name]: why for name, why in refused.items()}
 
     def wake(self, name: str) -> None:
         """Somebody asked an arm that has no replica; one that may sleep gets one."""

@@ -107,6 +107,15 @@ async def test_an_arm_that_cannot_be_hosted_is_refused_with_rays_own_words(clust
     assert await within(hosting) == {"turnout-1": "no node has so many GPUs"}
 
 
+async def test_a_change_waits_for_no_replica_of_what_is_live_already(cluster, agents):
+    """While an arm that serves has lost its replicas another one can still be published, or the old one taken back."""
+    agent = await within(agents.get())
+    hosting = asyncio.create_task(cluster.host(2, [app("turnout-1"), app("turnout-2")], {"turnout-1"}))
+    agent.say(member("turnout-2"), apps=(AppSeen("turnout-1", "DEPLOY_FAILED"), AppSeen("turnout-2", "RUNNING")))
+    assert await within(hosting) == {}
+    assert cluster.wanted == {"turnout-1", "turnout-2"}
+
+
 async def test_a_cluster_that_does_not_answer_refuses_what_is_new(cluster, agents):
     """And what is hosted already stays known: its replicas have nothing to do with it."""
     agent = await within(agents.get())
