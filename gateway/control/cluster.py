@@ -58,7 +58,7 @@ class Cluster:
     @property
     def wanted(self) -> frozenset[str]:
         """Names of all that this gateway wants to be hosted."""
-        return frozenset(app.name for apps in self._wanted.values() for app in apps)
+        return frozenset(app.name for app in self._all())
 
     def tell(self, spread: Callable[[Membership], None]) -> None:
         """From now on hand what is seen to whoever asks replicas."""
@@ -74,9 +74,9 @@ class Cluster:
         if self._wanted.pop(number, None):
             self._say_wanted()
 
-    def settle_on(self, number: int) -> None:
-        """That revision is live: what only others needed may go."""
-        self._wanted = {number: self._wanted.get(number, ())}
+    def settle_on(self, number: int, apps: Iterable[App]) -> None:
+        """That revision is live and needs these: what only others needed may go."""
+        self._wanted = {number: tuple(apps)}
         self._say_wanted()
 
     def spare(self, names: Iterable[str]) -> None:
@@ -165,7 +165,7 @@ class Cluster:
 
     def _say_wanted(self) -> None:
         if self._channel is not None:
-            by_name = {app.name: app for apps in self._wanted.values() for app in apps}
+            by_name = {app.name: app for app in self._all()}
             self._channel.write(line(Want(tuple(by_name.values()), self._kept)))
 
     async def _settled(self, apps: Sequence[App], limit_s: float) -> None:

@@ -150,8 +150,7 @@ class Fleet:
             for worker in self._workers():
                 self.join(worker)
             if self._cluster is not None:  # what was live before drains, and its processes end
-                self._cluster.want(meaning.number, apps_of(arm for r in self._launch.routes for arm in r.arms))
-                self._cluster.settle_on(meaning.number)
+                self._cluster.settle_on(meaning.number, apps_of(arm for r in self._launch.routes for arm in r.arms))
 
     def join(self, worker: Worker) -> None:
         """Bring one that may have started under an older revision to the live one."""

@@ -57,7 +57,6 @@ class Agent:
         self._refused: dict[str, str] = {}
         self._clerk: Any = None
         self._detours: Detours | None = None
-        self._last: bytes = b""
 
     def run(self) -> None:
         """Until the gateway hangs up. Raises whatever means that the cluster cannot be reached any more."""

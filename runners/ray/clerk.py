@@ -15,7 +15,7 @@ NAME = "turnout-clerk"
 NAMESPACE = "turnout"
 FRESH_S = 4.0  # a replica that has said nothing for longer is not told of any more
 LOOK_S = 0.2
-REMEMBERED_S = 60.0  # one that said that it ends is told as gone for so long
+REMEMBERED_S = 60.0  # a replica that said that it ends is told as gone for so long; a file that nobody wants is kept
 
 
 class Clerk:
@@ -24,6 +24,7 @@ class Clerk:
     def __init__(self) -> None:
         self._said: dict[str, tuple[Member, float]] = {}
         self._files: dict[str, list[bytes]] = {}
+        self._wanted_at: dict[str, float] = {}
 
     def post(self, member: Member) -> None:
         """A replica says where it is, and how it is."""
@@ -38,17 +39,17 @@ class Clerk:
         return [member for member, _ in list(self._said.values())]
 
     def lacks(self, digests: list[str]) -> list[str]:
-        """Which of these files must be brought."""
+        """Which of these files must be brought. Agents ask every turn; what none has asked about for long goes."""
+        now = monotonic()
+        self._wanted_at.update(dict.fromkeys(digests, now))
+        for digest in [digest for digest, at in list(self._wanted_at.items()) if now - at > REMEMBERED_S]:
+            self._wanted_at.pop(digest, None)
+            self._files.pop(digest, None)
         return [digest for digest in digests if digest not in self._files]
 
     def bring(self, digest: str, pieces: list[bytes]) -> None:
         """A file, whole."""
         self._files[digest] = pieces
-
-    def drop_all_but(self, digests: list[str]) -> None:
-        """Nobody wants the others any more."""
-        for digest in self._files.keys() - set(digests):
-            self._files.pop(digest, None)
 
     def pieces_n(self, digest: str) -> int:
         """Into how many pieces a file is cut; -1 for one that is not here."""

@@ -37,7 +37,7 @@ class Wake(Struct, frozen=True, tag="wake"):
 
 
 class AppSeen(Struct, frozen=True):
-    """One application as Ray Serve sees it. `status` is Serve's word, "" for one that is not there yet."""
+    """One application as Ray Serve sees it. `status` is Serve's word, or REFUSED for files that cannot be sent."""
 
     name: str
     status: str

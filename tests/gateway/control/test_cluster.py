@@ -150,7 +150,7 @@ async def test_what_two_revisions_want_is_hosted_until_one_is_live(cluster, agen
     cluster.want(2, [app("turnout-2")])
     await agent.hear()
     assert {each.name for each in (await agent.hear()).apps} == {"turnout-1", "turnout-2"}
-    cluster.settle_on(2)
+    cluster.settle_on(2, [app("turnout-2")])
     assert [each.name for each in (await agent.hear()).apps] == ["turnout-2"]
 
 

@@ -38,12 +38,15 @@ def test_an_end_is_told_for_longer(clock):
     assert [] == clerk.members()
 
 
-def test_files_are_given_as_they_were_brought_and_dropped_when_unwanted():
+def test_files_are_given_as_they_were_brought_and_dropped_when_unwanted(clock):
     clerk = Clerk()
     assert clerk.lacks(["d", "e"]) == ["d", "e"]
     assert clerk.pieces_n("d") == -1
     clerk.bring("d", [b"one", b"two"])
     assert clerk.lacks(["d", "e"]) == ["e"]
     assert [clerk.piece("d", place) for place in range(clerk.pieces_n("d"))] == [b"one", b"two"]
-    clerk.drop_all_but(["e"])
+    clock[0] += REMEMBERED_S - 1
+    assert clerk.lacks(["d"]) == []
+    clock[0] += REMEMBERED_S + 1
+    clerk.lacks(["e"])
     assert clerk.lacks(["d"]) == ["d"]
