@@ -55,8 +55,11 @@ class Bookkeeper:
         """Until cancelled."""
         while True:
             await asyncio.sleep(BOOK_S)
-            if await self._try() and self._clock() >= self._prune_at:
-                await self._prune()
+            try:
+                if await self._try() and self._clock() >= self._prune_at:
+                    await self._prune()
+            except Exception:  # a defect must cost what was said now alone, not all evidence until the next start
+                LOG.exception("what was counted could not be booked; it waits in the workers")
 
     async def leave(self) -> None:
         """Book the last words of workers that have ended, and tell the others not to wait."""

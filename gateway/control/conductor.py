@@ -49,6 +49,7 @@ class Conductor:
         self._watched: dict[str, Watched] = {}
         self._measured_at: dict[str, float] = {}
         self._glanced_at = 0.0
+        self._failed: dict[str, str] = {}  # route -> the defect that was told of
         self._trouble = ""
 
     @property
@@ -83,12 +84,25 @@ class Conductor:
             if name not in meaning.routes:
                 del self._watched[name]
         for name in meaning.routes:
-            watched = await asyncio.to_thread(self._look_at, meaning, name)
-            if watched is not None and is_leading:
-                await self._lead(meaning, name, watched)
+            await self._attend(meaning, name, is_leading=is_leading)
         if is_leading and self.notices.has_receivers:
             for notice in await asyncio.to_thread(self._news):
                 self.notices.offer(notice)
+
+    async def _attend(self, meaning: Meaning, name: str, *, is_leading: bool) -> None:
+        """Look at one rollout, and lead it. A defect that shows in one must not keep another from going back."""
+        try:
+            watched = await asyncio.to_thread(self._look_at, meaning, name)
+            if watched is not None and is_leading:
+                await self._lead(meaning, name, watched)
+        except StateError:
+            raise
+        except Exception as error:
+            if self._failed.get(name) != str(error):  # once a second would bury it
+                LOG.exception("the rollout of route %s could not be looked at", name)
+            self._failed[name] = str(error)
+        else:
+            self._failed.pop(name, None)
 
     def _news(self) -> list[Notice]:
         """What nobody has been told of yet. From now on it counts as told."""

@@ -222,3 +222,20 @@ async def test_a_restarted_rollout_begins_with_no_evidence(site):
     await site.conductor.look()
     course = site.conductor.watched["digits"].course
     assert (0, 0.0, Phase.BAKING) == (course.evidence.epochs_n, course.state.baked_s, course.state.phase)
+
+
+async def test_a_defect_delays_what_it_touches_and_ends_nothing(site, monkeypatch, caplog):
+    """Whoever leads rollouts goes on leading: a candidate that harms is taken back at the next look."""
+    offending = site.ledger.offending
+
+    def breaks(*_: object, **__: object) -> list[Offence]:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(site.ledger, "offending", breaks)
+    await site.pass_epoch(errors_n=60)
+    await site.conductor.look()
+    assert Phase.ROLLED_BACK is not site.rollout.phase
+    assert 1 == caplog.text.count("the rollout of route digits could not be looked at")
+    monkeypatch.setattr(site.ledger, "offending", offending)
+    await site.conductor.look()
+    assert Phase.ROLLED_BACK is site.rollout.phase
