@@ -7,8 +7,6 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from strategies.evidence.epochs import Moments
-
 PER_DECADE = 20  # buckets of a latency: neighbours differ by an eighth, and a threshold need be no finer
 DECADES = 6
 LATENCY_BOUNDS_S = tuple(1e-4 * 10 ** (n / PER_DECADE) for n in range(PER_DECADE * DECADES + 1))  # 0.1 ms to 100 s
@@ -98,10 +96,6 @@ class Counts(Struct, frozen=True, array_like=True):
 def add_moments(a: tuple[int, float, float], b: tuple[int, float, float]) -> tuple[int, float, float]:
     """The sums of two sets of values as those of both."""
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
-
-
-def moments_of(sums: tuple[int, float, float]) -> Moments:
-    return Moments(*sums)
 
 
 def quantile_of(latency_n: dict[int, int], share: float) -> float | None:
