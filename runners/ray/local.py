@@ -15,6 +15,7 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 from runners.ray.agent import ENVIRONMENT
 from runners.ray.replica import HOST_VARIABLE, SECRET_VARIABLE
@@ -22,6 +23,8 @@ from runners.ray.replica import HOST_VARIABLE, SECRET_VARIABLE
 PR_SET_PDEATHSIG = 1
 STORE_BYTES = 100_000_000  # no tensor passes through it; Ray takes no less
 STOP_LIMIT_S = 3.0  # Ray waits for what it ends, and what is left of it is ended here
+KILL_LIMIT_S = 10.0  # a killed process that has a hundred MB to give back takes its time on a busy machine
+LOOK_S = 0.02
 
 
 class LocalRayFailed(Exception):
@@ -89,28 +92,38 @@ class LocalRay:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_LIMIT_S)
-            for pid in self._processes():
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            with suppress(ProcessLookupError):
-                process.kill()
+            end_session(process.pid)
             process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _processes(self) -> list[int]:
-        """Whatever names the folder on its command line, or works in it: raylet, workers, all that they started."""
-        mark, found = str(self.folder).encode(), []
-        for each in Path("/proc").iterdir():
-            if each.name.isdigit() and int(each.name) != os.getpid():
-                with suppress(OSError):
-                    if mark in (each / "cmdline").read_bytes() or mark in (each / "environ").read_bytes():
-                        found.append(int(each.name))
-        return found
 
     def _said(self) -> bytes:
         with suppress(OSError):
             return (self.folder / "start.log").read_bytes()
         return b""
+
+
+def end_session(leader: int) -> None:
+    """Kill whatever its leader started, until none is left: what starts between two looks is found by the next.
+
+    What a process of Ray says of itself cannot be searched for a name: it writes its title over its environment.
+    """
+    until = monotonic() + KILL_LIMIT_S
+    while (members := _session(leader)) and monotonic() < until:
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        sleep(LOOK_S)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session that have not ended; a zombie has, whoever should have waited for it."""
+    found = []
+    for each in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            state, _, _, session = (each / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state not in "ZX":
+                found.append(int(each.name))
+    return found
 
 
 def _free_port() -> int:
