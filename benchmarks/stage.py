@@ -6,11 +6,11 @@ Stand-ins are used for what is timed by itself: an endpoint that answers at once
 import sys
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -101,23 +101,6 @@ class DeafSpans:
 
     def close(self, _timeout_s: float) -> bool:
         return True
-
-
-class Call:
-    """Stands for grpc.aio's context of one call."""
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str]]:
-        return (("user-agent", "h2load"),)
-
-    def time_remaining(self) -> float | None:
-        return None
-
-    def peer(self) -> str:
-        return f"ipv4:{PEER[0]}:{PEER[1]}"
-
-    async def send_initial_metadata(self, metadata: Any) -> None: ...
-    async def abort(self, code: Any, details: str, metadata: Any) -> NoReturn:
-        sys.exit(f"what was timed is not an answer: {code} {details} {metadata}")
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,12 @@ from benchmarks.answers import BASELINE
 from benchmarks.models import SHAPES, make_workload
 from benchmarks.peers.floor import HttpFloor, answer_grpc, open_model
 from benchmarks.servers import STRATEGIES
-from benchmarks.stage import HEADERS, IDENTITY, PEER, UNDECIDED, Call, Stage, set_stage
+from benchmarks.stage import HEADERS, IDENTITY, PEER, UNDECIDED, Stage, set_stage
 from benchmarks.stopwatch import AsyncCall, Timing, time_async, time_call
 from gateway.arrival import Reply
 from gateway.execution.executor import execute
 from gateway.execution.shadows import ShadowPool, ShadowResult
+from gateway.frontends.grpc_call import Call
 from gateway.frontends.grpc_codec import decode_request, encode_answer
 from gateway.frontends.http import HttpFrontend
 from gateway.frontends.http_codec import BinaryWish, decode_binary, decode_json, encode_binary, encode_json
@@ -190,7 +191,7 @@ async def whole_steps(stage: Stage) -> AsyncIterator[Step]:
         floor, gateway = asking_floor(HttpFloor(run), stage, binary=binary), asking(stage.http, stage, binary=binary)
         yield Step("" if binary else "whole", f"{protocol}, floor", await time_async(floor))
         yield Step("", f"{protocol}, gateway", await time_async(gateway))
-    message, call = ModelInferRequest.FromString(stage.body("grpc")), Call()
+    message, call = ModelInferRequest.FromString(stage.body("grpc")), Call({b"user-agent": b"h2load"}, caller=PEER[0])
     message.model_name = UNDECIDED
     body = message.SerializeToString()
     yield Step("", "gRPC, floor", time_call(lambda: answer_grpc(run, body)))

@@ -1,5 +1,6 @@
 """What is timed step by step is a request that is really answered."""
 
+from benchmarks import steps
 from benchmarks.stage import set_stage
 from benchmarks.steps import ROW, asking, shadowing, walk
 from benchmarks.stopwatch import Timing, time_call
@@ -27,6 +28,19 @@ async def test_the_frontend_answers_what_it_is_timed_with(workload):
             await asking(stage.http, stage, binary=binary)()
             stage.demand_success()
             assert workload.bodies["binary" if binary else "json"].stat().st_size == stage.log.kept[-1].request_bytes
+
+
+async def test_every_whole_request_can_be_timed(workload, monkeypatch):
+    """What is timed through the doors is made of the doors' own types, and changes with them."""
+
+    async def once(call):
+        await call()
+
+    monkeypatch.setattr(steps, "time_async", once)
+    monkeypatch.setattr(steps, "time_call", lambda call: call())
+    async with set_stage(workload) as stage:
+        names = [step.name async for step in steps.whole_steps(stage)]
+    assert {"HTTP JSON, gateway", "HTTP binary, gateway", "gRPC, gateway"} < set(names)
 
 
 async def test_a_shadow_call_is_made_and_recorded(workload):
