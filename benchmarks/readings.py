@@ -83,13 +83,19 @@ def read_own_cpu_s(process: int) -> float:
 
 
 def read_memory_mib(process: int) -> float:
-    """Memory of a process and those it started that is resident now; what they share counts for each."""
-    kib = 0
+    """Memory of a process and those it started that is resident now, what they share counted once."""
+    mib = 0.0
     for each in family_of(process):
         with suppress(OSError):
-            lines = Path(f"/proc/{each}/status").read_text().splitlines()
-            kib += sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
-    return kib / 1024
+            mib += read_own_memory_mib(each)[1]
+    return mib
+
+
+def read_own_memory_mib(process: int) -> tuple[float, float]:
+    """What is resident of one process, and the same with what is shared divided among those who share it."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
+    return sizes["Rss"], sizes["Pss"]
 
 
 def family_of(process: int) -> list[int]:

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
 from benchmarks.machine import end_in_order
-from benchmarks.readings import family_of, read_cpu_s
+from benchmarks.readings import family_of, read_cpu_s, read_own_memory_mib
 from benchmarks.servers import ROOT, START_LIMIT_S, read_ports
 
 CONSTANT = {"outputs": [{"name": "y", "datatype": "FP32", "shape": [1], "data": [0.5]}]}
@@ -83,7 +83,7 @@ def time_imports() -> tuple[float, float]:
 def start_once(config: Path, workers: int) -> Start:
     """Start a gateway, look at it, and stop it."""
     with running(config, workers) as gateway:
-        resident, proportional = zip(*map(read_memory, family_of(gateway.process)), strict=True)
+        resident, proportional = zip(*map(read_own_memory_mib, family_of(gateway.process)), strict=True)
         return Start(gateway.ready_s, read_cpu_s(gateway.process), resident, proportional)
 
 
@@ -116,13 +116,6 @@ def running(config: Path, workers: int) -> Iterator[Gateway]:
         finally:
             process.terminate()
             process.wait()
-
-
-def read_memory(process: int) -> tuple[float, float]:
-    """MiB that are resident, and the same with what is shared divided among those who share it."""
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    sizes = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
-    return sizes["Rss"], sizes["Pss"]
 
 
 def write_constant(folder: Path) -> Path:

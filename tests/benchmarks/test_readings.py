@@ -1,11 +1,12 @@
 """What a server says of itself."""
 
 import os
+import signal
 import urllib.request
 
 from prometheus_client import generate_latest
 
-from benchmarks.readings import Reading, read_cpu_s, read_memory_mib, sum_counters
+from benchmarks.readings import Reading, read_cpu_s, read_memory_mib, read_own_memory_mib, sum_counters
 from benchmarks.sink import TraceSink
 from observability.event import Call, RequestEvent, ShadowEvent
 from observability.metrics import Metrics
@@ -48,6 +49,24 @@ def test_processor_time_and_memory_of_a_process_are_read():
     times = os.times()
     assert abs(read_cpu_s(os.getpid()) - times.user - times.system) < 1.0
     assert 10 < read_memory_mib(os.getpid()) < 10_000
+
+
+def test_what_processes_share_counts_once():
+    """A child that has touched nothing of its own adds next to nothing to what its parent holds."""
+    ballast = b"x" * (64 << 20)
+    before = read_memory_mib(os.getpid())
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    try:
+        resident, own = read_own_memory_mib(child)
+        assert resident > 64
+        assert own < resident - 30  # half of what is the parent's too
+        assert read_memory_mib(os.getpid()) < before + 30
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert len(ballast) == 64 << 20
 
 
 def test_the_trace_sink_takes_everything():
