@@ -36,13 +36,13 @@ class Counter:
         try:
             increment = (tally.cells.get(epoch) or tally.open(epoch))[assigned.index]
             if outcome is None:
-                _count_gone(tally, increment, monotonic() - arrival.started_at, routed.facts)
+                _count_gone(tally, increment, arrival, routed.facts, assigned.index)
             elif not (seen := outcome.observations[0]).cause:
-                _count_answer(tally, increment, seen, routed.facts)
+                _count_answer(tally, increment, seen, routed.facts, arrival)
             elif seen.is_untried:
                 increment.withheld_n += 1
             elif not outcome.blames_caller:
-                _count_failure(tally, increment, routed.facts, outcome, arrival.at)
+                _count_failure(tally, increment, routed.facts, outcome, arrival)
         except Exception:  # noqa: BLE001 - an answer must not fail because it cannot be counted
             self._lose(tally, epoch)
         tally.end(epoch)
@@ -54,7 +54,9 @@ class Counter:
             LOG.error("a request of %s could not be counted", tally.experiment.name, exc_info=True)  # noqa: LOG014
 
 
-def _count_answer(tally: RouteTally, increment: Increment, seen: Observation, facts: RequestFacts) -> None:
+def _count_answer(
+    tally: RouteTally, increment: Increment, seen: Observation, facts: RequestFacts, arrival: Arrival
+) -> None:
     """The way of nearly all requests, so everything is said out here."""
     increment.requests_n += 1
     if not seen.run or tally.is_new(seen.bound.arm.index, seen.run):
@@ -69,10 +71,12 @@ def _count_answer(tally: RouteTally, increment: Increment, seen: Observation, fa
     increment.latency_s += duration_s
     increment.latency_s2 += duration_s * duration_s
     if tally.slow:
-        _count_slow(tally, increment, duration_s)
+        _count_slow(tally, increment, duration_s, seen.bound.arm.index, arrival)
 
 
-def _count_failure(tally: RouteTally, increment: Increment, facts: RequestFacts, outcome: Outcome, at: float) -> None:
+def _count_failure(
+    tally: RouteTally, increment: Increment, facts: RequestFacts, outcome: Outcome, arrival: Arrival
+) -> None:
     seen, experiment = outcome.observations[0], tally.experiment
     arm = seen.bound.arm.index
     _meet(tally, increment, facts)
@@ -80,28 +84,29 @@ def _count_failure(tally: RouteTally, increment: Increment, facts: RequestFacts,
         increment.runs_n += 1
     if seen.loses_run:  # one fault, whoever was in that run: it is judged beside runs, and nowhere else
         if tally.is_new(arm, -seen.run):
-            increment.event(RUN_ERRORS)
+            experiment.show(RUN_ERRORS, arm, arrival.event_id, arrival.at, increment)
         return
-    experiment.blame(EVENTS.get(seen.cause, ERROR_RATE), facts, at, increment)
+    experiment.blame(EVENTS.get(seen.cause, ERROR_RATE), arm, facts, arrival.at, increment)
     if len(outcome.observations) > 1:
-        experiment.blame(FALLBACK_RATE, facts, at, increment)
-    _count_slow(tally, increment, seen.duration_s)
+        experiment.blame(FALLBACK_RATE, arm, facts, arrival.at, increment)
+    _count_slow(tally, increment, seen.duration_s, arm, arrival)
 
 
-def _count_slow(tally: RouteTally, increment: Increment, duration_s: float) -> None:
+def _count_slow(tally: RouteTally, increment: Increment, duration_s: float, arm: int, arrival: Arrival) -> None:
     for metric, limit_s in tally.slow:
         if duration_s > limit_s:
-            increment.event(metric)
+            tally.experiment.show(metric, arm, arrival.event_id, arrival.at, increment)
 
 
-def _count_gone(tally: RouteTally, increment: Increment, waited_s: float, facts: RequestFacts) -> None:
+def _count_gone(tally: RouteTally, increment: Increment, arrival: Arrival, facts: RequestFacts, arm: int) -> None:
     """A caller who left says nothing, unless they had waited for longer than any limit: then the arm was slow."""
+    waited_s = monotonic() - arrival.started_at
     if not tally.slow or waited_s <= max(limit_s for _, limit_s in tally.slow):
         increment.withheld_n += 1
         return
     _meet(tally, increment, facts)
     increment.runs_n += 1
-    _count_slow(tally, increment, waited_s)
+    _count_slow(tally, increment, waited_s, arm, arrival)
 
 
 def _meet(tally: RouteTally, increment: Increment, facts: RequestFacts) -> None:

@@ -17,7 +17,7 @@ from strategies.evidence.epochs import EPOCH_S, INVALID_OUTPUT, LATENCY_METRICS
 
 UNITS_LIMIT = 1 << 15  # units remembered per experiment; beyond, every other one stands for the rest, and so on
 BAD_LIMIT = 1 << 15  # units remembered per experiment and metric for having had their bad event
-EXAMPLES_LIMIT = 100  # events without a unit that are named per experiment and metric
+EXAMPLES_LIMIT = 100  # events that are named per experiment, metric and arm, where units do not bound them
 CELLS_LIMIT = 4096  # cells (of all experiments) that wait to be handed over
 RUNS_KEPT = 1024  # runs remembered per arm, to count each once
 SIGN = 1 << 63
@@ -39,7 +39,7 @@ class Experiment:
         self._units: set[int] = set()
         self._skipped = 0  # a unit with any of these bits is not among those that stand for all
         self._bad: defaultdict[str, set[int]] = defaultdict(set)
-        self._examples: defaultdict[str, int] = defaultdict(int)
+        self._examples: defaultdict[tuple[str, int], int] = defaultdict(int)
 
     @property
     def first_open(self) -> int | None:
@@ -57,17 +57,14 @@ class Experiment:
             self._skipped = self._skipped << 1 | 1
             self._units = {unit for unit in self._units if not unit & self._skipped}
 
-    def blame(self, metric: str, facts: RequestFacts, at: float, increment: Increment) -> None:
+    def blame(self, metric: str, arm: int, facts: RequestFacts, at: float, increment: Increment) -> None:
         """Count a bad event, but only the first of a unit that has a name. A request without one stands for itself.
 
         What is no answer is counted each time: three requests, of whomever, are enough to know.
         """
         known, point = self._bad[metric], facts.point
         if not facts.unit or metric == INVALID_OUTPUT:
-            increment.event(metric)
-            if self._examples[metric] < EXAMPLES_LIMIT:
-                self._examples[metric] += 1
-                increment.bad.append(Bad(metric, hash(facts.event_id), facts.event_id, at, counts=False))
+            self.show(metric, arm, facts.event_id, at, increment)
         elif point in known:
             return
         elif len(known) >= BAD_LIMIT:
@@ -76,6 +73,13 @@ class Experiment:
         else:
             known.add(point)
             increment.bad.append(Bad(metric, number_of(point), facts.event_id, at))
+
+    def show(self, metric: str, arm: int, event_id: str, at: float, increment: Increment) -> None:
+        """Count a bad event whoever's it is, and name it while few of the arm are named."""
+        increment.event(metric)
+        if self._examples[metric, arm] < EXAMPLES_LIMIT:
+            self._examples[metric, arm] += 1
+            increment.bad.append(Bad(metric, hash(event_id), event_id, at, counts=False))
 
 
 def number_of(point: int) -> int:

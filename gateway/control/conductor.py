@@ -18,11 +18,12 @@ from gateway.publishing.prepare import Meaning
 from gateway.publishing.publisher import Publisher
 from gateway.publishing.watch import Watched, looked, watch, withdrawn
 from gateway.state.errors import PublishConflict, StateError
-from gateway.state.ledger import Ledger
+from gateway.state.ledger import Ledger, Offence
 from gateway.state.revision import NO_REVISION, Cause
 from gateway.state.shelf import Shelf
 from strategies.core.state import WAITING, Phase, RolloutState
-from strategies.evidence.epochs import EPOCH_S
+from strategies.evidence.bounds import LATENCY
+from strategies.evidence.epochs import EPOCH_S, LATENCY_METRICS
 from strategies.rollout.guardrails import TIMED
 from strategies.rollout.words import reason
 
@@ -152,12 +153,19 @@ class Conductor:
         state = course.state
         said = reason(before, state, course.judgement, watched.ramp)
         if state.phase is Phase.ROLLED_BACK:
-            first = self._shelf.ledger().offending(
-                watched.experiment, watched.rule.candidate, course.judgement.guardrail, limit_n=3
-            )
+            first = self._first_offences(watched)
             said += f"; first: {', '.join(each.event_id for each in first)}" if first else ""
         slow_s = self._slow_s(name) if state.step != before.step else ()
         return replace(state, reason=said, slow_s=slow_s or state.slow_s)
+
+    def _first_offences(self, watched: Watched) -> tuple[Offence, ...]:
+        """What broke the guardrail. Of latency the slowest calls: what is slower than p99 is so at all quantiles."""
+        guardrail = watched.course.judgement.guardrail
+        ledger, arm = self._shelf.ledger(), watched.rule.candidate
+        for metric in reversed(LATENCY_METRICS) if guardrail == LATENCY else (guardrail,):
+            if first := ledger.offending(watched.experiment, arm, metric, limit_n=3):
+                return first
+        return ()
 
     async def _publish(self, meaning: Meaning, name: str, state: RolloutState, why: str = "") -> bool:
         """Whether it is live."""

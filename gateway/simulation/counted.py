@@ -64,7 +64,7 @@ class Counted:
             return
         increment.runs_n += 1
         if failed:
-            self._blame(increment, failed)
+            self._blame(increment, assigned.index, failed)
 
     def close(self, number: int) -> Epoch | None:
         """The epoch that is over, None when nothing was counted in it."""
@@ -106,12 +106,11 @@ class Counted:
             if metric not in COUNTED:
                 increment.value(metric, value)
 
-    def _blame(self, increment: Increment, failed: Failed) -> None:
+    def _blame(self, increment: Increment, arm: int, failed: Failed) -> None:
         facts, plan, seen, said = failed
-        blame = self._tally.experiment.blame
-        blame(INVALID_OUTPUT if said.metrics.get(INVALID_OUTPUT) else ERROR_RATE, facts, seen.t, increment)
-        if plan.fallback:
-            blame(FALLBACK_RATE, facts, seen.t, increment)
+        metric = INVALID_OUTPUT if said.metrics.get(INVALID_OUTPUT) else ERROR_RATE
+        for each in (metric, FALLBACK_RATE) if plan.fallback else (metric,):
+            self._tally.experiment.blame(each, arm, facts, seen.t, increment)
 
     def _settle_shared(self, number: int) -> None:
         """A run that all have failed in is one fault, of the run; otherwise each failed by itself."""
@@ -123,7 +122,7 @@ class Counted:
                 increment.event(RUN_ERRORS)
                 continue
             for each in failed:
-                self._blame(increment, each)
+                self._blame(increment, arm, each)
         self._shared = {}
 
 

@@ -36,10 +36,9 @@ def test_a_candidate_that_begins_to_fail_is_taken_back_and_nobody_notices(start_
     failed = {"assigned_arm": "new", "answered_arm": "linear"}
     told = [event for event in gateway.events("request") if failed.items() <= event.items()]
     assert {event["fallback_cause"] for event in told} <= causes
-    if metric == "error_rate":  # of runs no requests are named
-        first = rollout["reason"].split("first: ")[1].split(", ")
-        assert 3 == len(first)
-        assert set(first) <= {event["event_id"] for event in told}
+    first = rollout["reason"].split("first: ")[1].split(", ")
+    assert 1 <= len(first) <= 3  # of runs there may be fewer
+    assert set(first) <= {event["event_id"] for event in told}
 
 
 def test_a_candidate_that_is_late_is_taken_back(start_gateway, tmp_path):
@@ -51,6 +50,9 @@ def test_a_candidate_that_is_late_is_taken_back(start_gateway, tmp_path):
     assert 0 == gateway.stop()
     assert [] == load.failures
     assert "latency is proven worse than its bound" in rollout["reason"], rollout
+    first = rollout["reason"].split("first: ")[1].split(", ")
+    slow = {event["event_id"] for event in gateway.events("request") if event["assigned_arm"] == "new"}
+    assert 3 == len(set(first) & slow)
 
 
 def test_a_better_candidate_is_promoted(start_gateway, tmp_path):

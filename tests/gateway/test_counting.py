@@ -11,7 +11,7 @@ from gateway.execution.executor import execute
 from gateway.execution.outcome import Observation, Outcome
 from gateway.increments import LATENCY_BOUNDS_S, Increment, quantile_of
 from gateway.recording import Recorder
-from gateway.tally import BAD_LIMIT, CELLS_LIMIT, Tallies, Trial
+from gateway.tally import BAD_LIMIT, CELLS_LIMIT, EXAMPLES_LIMIT, Tallies, Trial
 from observability.metrics import Metrics
 from observability.tracing import Tracing
 from runners.core.errors import (
@@ -161,7 +161,20 @@ async def test_what_is_no_answer_is_counted_each_time(counted, tallies):
 
 async def test_a_slow_call_is_an_event_per_limit_it_passes(counted, tallies):
     await counted(slow_s=(0.0, 0.0, 1e9))
-    assert {"latency_p50": 1, "latency_p90": 1} == only(tallies).events
+    found = only(tallies)
+    assert {"latency_p50": 1, "latency_p90": 1} == found.events
+    assert [("latency_p50", False), ("latency_p90", False)] == [(bad.metric, bad.counts) for bad in found.bad]
+
+
+async def test_slow_calls_of_the_baseline_leave_room_for_the_names_of_the_candidate_s(tallies):
+    """Half of all calls are slower than the median, and most are the baseline's."""
+    tally = tallies.route(Trial("digits@1", 0, {"new": 10_000, "old": 990_000}, ("old", "new")))
+    for n in range(EXAMPLES_LIMIT + 10):
+        tally.experiment.show("latency_p50", 0, f"old-{n}", NOW, cell(tally, EPOCH, 0))
+    tally.experiment.show("latency_p50", 1, "new-0", NOW, cell(tally, EPOCH, 1))
+    old, new = tally.cells[EPOCH]
+    assert (EXAMPLES_LIMIT + 10, EXAMPLES_LIMIT) == (old.events["latency_p50"], len(old.bad))
+    assert ["new-0"] == [bad.event_id for bad in new.bad]
 
 
 def cell(tally, epoch: int, arm: int) -> Increment:
@@ -184,6 +197,7 @@ def test_a_run_that_is_lost_as_a_whole_counts_once(bind, tallies, route_request,
     fail_in_runs(tallies, routed, [run for run in range(1, 11) for _ in range(size)], is_lost=True)
     found = only(tallies)
     assert (10 * size, 10, {"run_errors": 10}) == (found.requests_n, found.runs_n, found.events)
+    assert 10 == len([bad for bad in found.bad if bad.metric == "run_errors"])  # one request for each
 
 
 @pytest.mark.parametrize("size", [1, 100, 5000])
@@ -261,7 +275,7 @@ def test_bad_units_beyond_the_bound_are_counted_each_time_and_that_is_said(talli
     increment = cell(tally, EPOCH, 1)
     increment.requests_n = 1
     for n in [*range(BAD_LIMIT + 5), BAD_LIMIT + 1]:
-        tally.experiment.blame("error_rate", RequestFacts("e", f"u{n}", n), NOW, increment)
+        tally.experiment.blame("error_rate", 1, RequestFacts("e", f"u{n}", n), NOW, increment)
     found = tallies.take(NOW)
     assert {"digits@1": ["error_rate"]} == found.crowded
     assert (BAD_LIMIT, {"error_rate": 6}) == (

@@ -146,4 +146,4 @@ def _count(tally, route, seen, number):
     tally.experiment.meet(point, increment)
     if not seen.get("by_arm", {}).get(assigned.name, seen)["ok"]:
         facts = RequestFacts(seen["unit"], seen["unit"], point)
-        tally.experiment.blame("error_rate", facts, seen["t"], increment)
+        tally.experiment.blame("error_rate", assigned.index, facts, seen["t"], increment)

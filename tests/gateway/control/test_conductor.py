@@ -30,6 +30,7 @@ class ScriptedLedger:
     def __init__(self) -> None:
         self.counted: list[Epoch] = []
         self.slow_s: tuple[float, ...] = ()
+        self.offences: dict[str, list[Offence]] = {}
 
     def epochs(self, _name: str, after: int = 0) -> list[Epoch]:
         return [epoch for epoch in self.counted if epoch.number > after]
@@ -37,8 +38,12 @@ class ScriptedLedger:
     def closed(self, _name: str) -> int:
         return max((epoch.number for epoch in self.counted), default=0)
 
-    def offending(self, *_: object, limit_n: int) -> list[Offence]:
-        return [Offence(f"event-{number}", START_S) for number in range(limit_n)]
+    def offending(self, _name: str, _arm: str, metric: str, *, limit_n: int) -> list[Offence]:
+        return (
+            self.offences.get(metric, [])
+            if self.offences
+            else [Offence(f"event-{number}", START_S) for number in range(limit_n)]
+        )
 
     def latency_quantiles(self, *_: object) -> tuple[float, ...]:
         return self.slow_s
@@ -72,7 +77,9 @@ class Site:
     async def ask(self, change: object, author: str = "ann") -> None:
         await self.publisher.publish(Request(change, author, Cause.OPERATE))
 
-    async def pass_epoch(self, *, errors_n: int = 0, requests_n: int = 100, lead: Conductor | None = None) -> None:
+    async def pass_epoch(
+        self, *, errors_n: int = 0, requests_n: int = 100, metric: str = ERROR_RATE, lead: Conductor | None = None
+    ) -> None:
         """Ten seconds of requests, and a look at them."""
         step = self.rollout.step
         old_n = requests_n * (1_000_000 - SHARES[step]) // SHARES[step]
@@ -82,7 +89,7 @@ class Site:
                 step=step,
                 shares_ppm={"new": SHARES[step], "old": 1_000_000 - SHARES[step]},
                 arms={
-                    "new": ArmCounts(requests_n, requests_n, requests_n, events={ERROR_RATE: errors_n}),
+                    "new": ArmCounts(requests_n, requests_n, requests_n, events={metric: errors_n}),
                     "old": ArmCounts(old_n, old_n, old_n),
                 },
             )
@@ -122,6 +129,18 @@ async def test_a_failing_candidate_is_taken_back_with_all_that_tells_why(site):
     reason = site.shelf.store().history()[0].reason
     assert reason.startswith("error_rate is proven worse than its bound; error_rate E = ")
     assert "60 of 100 against 0 of 4,900; first: event-0, event-1, event-2" in reason
+
+
+async def test_a_slow_candidate_is_taken_back_and_its_slowest_calls_are_named(root):
+    """Each call is slower than half of what there was; one was slower than nearly all."""
+    site = Site(root)
+    await site.ask(Apply(documents(strategy=QUICK | {"guardrails": [{"metric": "latency"}]})))
+    site.ledger.offences = {"latency_p50": [Offence("slow", START_S)], "latency_p99": [Offence("slowest", START_S)]}
+    for _ in range(6):
+        await site.pass_epoch(errors_n=90, metric="latency_p50")
+    assert Phase.ROLLED_BACK is site.rollout.phase
+    assert site.rollout.reason.endswith("; first: slowest")
+    site.shelf.close()
 
 
 async def test_a_restart_in_the_middle_goes_on_with_the_same_evidence(site):
