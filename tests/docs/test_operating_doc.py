@@ -34,6 +34,7 @@ def answer(tmp_path):
     return run
 
 
+@pytest.mark.timeout(400)  # dozens of commands, each a process that imports the whole gateway
 def test_every_command_is_answered_as_shown(answer):
     """In the order of the page, for one step builds on another."""
     steps = [
