@@ -3,6 +3,7 @@
 refused by the gateway itself, or given up before anything could be known         withheld
 the caller's own fault                                                            nobody's
 the call to the assigned arm failed, was slow, or answered what is no answer      an event of that arm
+it answered what is declared as an action: in any row, once an answer             an event of that arm
 """
 
 import logging
@@ -13,6 +14,7 @@ from gateway.arrival import Arrival
 from gateway.execution.outcome import Observation, Outcome, Routed
 from gateway.increments import LATENCY_BOUNDS_S, Increment
 from gateway.tally import RouteTally
+from runners.core.tensor import InferenceResponse
 from strategies.core.plan import RequestFacts
 from strategies.evidence.epochs import EPOCH_S, ERROR_RATE, FALLBACK_RATE, INVALID_OUTPUT, RUN_ERRORS
 
@@ -39,6 +41,8 @@ class Counter:
                 _count_gone(tally, increment, arrival, routed.facts, assigned.index)
             elif not (seen := outcome.observations[0]).cause:
                 _count_answer(tally, increment, seen, routed.facts, arrival)
+                if tally.actions:
+                    _count_actions(tally, increment, outcome, routed.facts, arrival)
             elif seen.is_untried:
                 increment.withheld_n += 1
             elif not outcome.blames_caller:
@@ -72,6 +76,17 @@ def _count_answer(
     increment.latency_s2 += duration_s * duration_s
     if tally.slow:
         _count_slow(tally, increment, duration_s, seen.bound.arm.index, arrival)
+
+
+def _count_actions(
+    tally: RouteTally, increment: Increment, outcome: Outcome, facts: RequestFacts, arrival: Arrival
+) -> None:
+    """What the assigned arm itself has answered."""
+    answer, arm = outcome.answer, outcome.observations[0].bound.arm.index
+    if isinstance(answer, InferenceResponse):
+        for action in tally.actions:
+            if action.is_in(answer.outputs):
+                tally.experiment.blame(action.metric, arm, facts, arrival.at, increment)
 
 
 def _count_failure(

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from msgspec import Struct, json
 
+from gateway.actions import Action
 from gateway.increments import Bad, CellIncrement, CellKey, Counts, Increment
 from strategies.core.plan import RequestFacts
 from strategies.evidence.epochs import EPOCH_S, INVALID_OUTPUT, LATENCY_METRICS
@@ -103,6 +104,7 @@ class Trial(Struct, frozen=True):
     shares_ppm: Mapping[str, int]
     arms: tuple[str, ...]  # by index
     slow_s: tuple[float, ...] = ()
+    actions: tuple[Action, ...] = ()
 
 
 class RouteTally:
@@ -112,6 +114,7 @@ class RouteTally:
         self.tallies = tallies
         self.experiment = experiment
         self.slow = tuple(zip(LATENCY_METRICS, trial.slow_s, strict=False))
+        self.actions = trial.actions
         self._runs: list[set[int]] = [set() for _ in trial.arms]  # by the arm's index
         self._names = trial.arms
         shares = json.encode(trial.shares_ppm, order="sorted").decode()

@@ -7,6 +7,7 @@ from time import time
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway.config.acting import output_problems
 from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.likeness import difference_of
 from gateway.config.mergeable import merge_problems
@@ -21,6 +22,7 @@ from runners.core.errors import LoadRefused
 from runners.core.runner import Description, Endpoint
 from strategies.core.arm import Arm, Role
 from strategies.core.decider import Decider
+from strategies.core.spec import Problem
 
 LOG = logging.getLogger("turnout.bind")
 
@@ -182,6 +184,9 @@ class _Opening:
         if amiss := _unmergeable(self._route, (baseline,)):
             LOG.warning("route %s merges nothing: %s", self._route.name, amiss)
             self.refused[f"route '{self._route.name}', strategy"] = amiss
+        if amiss := _words(output_problems(self._route.actions, baseline.endpoint.description.signature)):
+            LOG.warning("route %s has actions that are never counted: %s", self._route.name, amiss)
+            self.refused[f"route '{self._route.name}', actions"] = amiss
         return tuple([await self._unless_unlike(bound, baseline) for bound in opened])
 
     async def _open(self, compiled: CompiledArm) -> BoundArm:
@@ -234,7 +239,10 @@ def _unmergeable(route: CompiledRoute, arms: tuple[BoundArm, ...]) -> str:
     """Why nothing can be merged as the strategy says, "" where it can or where nothing is to be."""
     baseline = next(bound for bound in arms if bound.arm.role is Role.BASELINE)
     signature = baseline.endpoint.description.signature
-    found = [problem for plan in route.plans for problem in merge_problems(plan, signature)]
+    return _words(problem for plan in route.plans for problem in merge_problems(plan, signature))
+
+
+def _words(found: Iterable[Problem]) -> str:
     return "; ".join([f"{'.'.join(map(str, each.path))}: {each.what}, {each.cure}" for each in found])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gateway.config.acting import action_problems
 from gateway.config.documents import ArmDoc, DefaultsDoc, RouteDoc
 from gateway.config.hosting import hosting_problems
 from gateway.config.remote import REMOTE, remote_problems
@@ -22,6 +23,7 @@ def problems_of(document: RouteDoc) -> list[Problem]:
             for problem in document.strategy.problems(arms)
         ]
         found += _shadows(document, arms)
+        found += action_problems(document)
     return found
 
 

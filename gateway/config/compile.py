@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 from gateway.comparing.tolerance import Tolerance
+from gateway.config.acting import actions_of
 from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
 from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.documents import ArmDoc, LayersDoc, RouteDoc, ShadowDoc, SourceDoc
@@ -66,6 +67,7 @@ def compile_route(
         shadow_terms={shadow.candidate: _terms(shadow) for shadow in document.shadow},
         coin_salt=effective_salt(document.salt or document.route, document.epoch),
         state=state,
+        actions=actions_of(document),
         notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
     )
 

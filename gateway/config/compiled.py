@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
+from gateway.actions import Action
 from gateway.facts import Gatherer, Source
 from gateway.overrides import may_force
 from gateway.routing.table import ShadowTerms
@@ -78,6 +79,7 @@ class CompiledRoute(Struct, frozen=True):
     shadow_terms: Mapping[str, ShadowTerms] = {}  # arm -> how its answers are compared, where that was written
     coin_salt: str = ""  # what the coins of merged answers are hashed with
     state: RouteState = None
+    actions: tuple[Action, ...] = ()
 
     def experiment(self, revision: int) -> str:
         """The name under which evidence is kept, for a route that is first served by `revision`."""
@@ -88,7 +90,7 @@ class CompiledRoute(Struct, frozen=True):
         shares = {plan.assigned.name: plan.share_ppm for plan in self.plans if plan.assigned is not None}
         arms = tuple(each.arm.name for each in self.arms)
         step, slow_s = (self.state.step, self.state.slow_s) if self.state else (0, ())
-        return Trial(self.experiment(revision), step, shares, arms, slow_s)
+        return Trial(self.experiment(revision), step, shares, arms, slow_s, self.actions)
 
     @property
     def holdout(self) -> Draw | None:

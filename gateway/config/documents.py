@@ -144,6 +144,16 @@ class ShadowDoc:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDoc:
+    """Answers whose rate is watched: those of which a row's value of an output is this."""
+
+    output: Text
+    equals: str | bool | int | float | None = None
+    above: float | None = None
+    below: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteDoc:
     """A public model name and what stands behind it."""
 
@@ -156,6 +166,7 @@ class RouteDoc:
     fallback: tuple[Text, ...] | None = None  # by default the baseline
     unit: SourceDoc = SourceDoc(header="x-turnout-unit")
     attributes: dict[Name, SourceDoc] = field(default_factory=dict)
+    actions: Annotated[dict[Name, ActionDoc], Field(max_length=8)] = field(default_factory=dict)
     audience: tuple[AudienceDoc, ...] = ()
     layer: Name | None = None  # of layers.yaml; other routes in it have other units
     slots: Text | None = None  # the range of the layer whose units take part: 0%-20%

@@ -6,6 +6,7 @@ What opens the models asks again, and knows more: files leave sizes open, and so
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gateway.config.acting import actions_of, output_problems
 from gateway.config.check import arms_of
 from gateway.config.contents import model_file
 from gateway.config.directory import Configuration, place_of_route
@@ -37,7 +38,7 @@ def check_signatures(configuration: Configuration) -> None:
 
 
 def signature_problems(document: RouteDoc, root: Path) -> list[Problem]:
-    """Files that are no models or declare something else than the baseline's, and words of the strategy for nothing."""
+    """Files that are no models or declare something else than the baseline's, and words for what it does not have."""
     found, problems = dict[str, Declared](), list[Problem]()
     for name, arm in document.arms.items():
         try:
@@ -47,7 +48,7 @@ def signature_problems(document: RouteDoc, root: Path) -> list[Problem]:
         else:
             if known is not None:
                 found[name] = known
-    return [*problems, *_unlike(document, found), *_unmergeable(document, found)]
+    return [*problems, *_unlike(document, found), *_unmergeable(document, found), *_without_output(document, found)]
 
 
 def _unmergeable(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[Problem]:
@@ -58,6 +59,11 @@ def _unmergeable(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[
     for plan in document.strategy.plans(arms, None):
         for problem in merge_problems(plan, known.signature, known.unranked):
             yield Problem(("strategy", *problem.path), problem.what, problem.cure)
+
+
+def _without_output(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[Problem]:
+    known = found.get(arms_of(document).baseline.name)
+    return output_problems(actions_of(document), known.signature, known.unranked) if known else iter(())
 
 
 def _unlike(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[Problem]:

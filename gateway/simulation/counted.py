@@ -12,6 +12,7 @@ from gateway.simulation.observations import Observation, Saying
 from gateway.tally import Tallies, Trial
 from strategies.core.plan import Plan, RequestFacts
 from strategies.evidence.epochs import (
+    ACTION,
     EPOCH_S,
     ERROR_RATE,
     FALLBACK_RATE,
@@ -58,6 +59,9 @@ class Counted:
             increment.units_n += 1
         said = seen.of(assigned.name)
         self._measure(increment, said)
+        if said.ok:
+            for metric in (name for name, value in said.metrics.items() if value and name.startswith(ACTION)):
+                self._tally.experiment.blame(metric, assigned.index, facts, seen.t, increment)
         failed = None if said.ok and not said.metrics.get(INVALID_OUTPUT) else (facts, plan, seen, said)
         if seen.batch is not None:
             self._shared.setdefault((assigned.index, seen.batch), []).append(failed)
@@ -103,7 +107,7 @@ class Counted:
                 if seconds > limit_s:
                     increment.event(metric)
         for metric, value in said.metrics.items():
-            if metric not in COUNTED:
+            if metric not in COUNTED and not metric.startswith(ACTION):
                 increment.value(metric, value)
 
     def _blame(self, increment: Increment, arm: int, failed: Failed) -> None:

@@ -24,7 +24,8 @@ class Bound(Struct, frozen=True, kw_only=True):
     Harm is proven against "at most `tolerated` times the baseline's rate", or with `limit` against "at most this share
     of the candidate's requests", whatever the baseline's. A candidate is safe when it is proven to stay below `ratio`
     times the baseline's rate, or its rate below `rate` (for events so rare that no ratio can be proven); with `limit`,
-    when its rate is below that. `ratio` lies above `tolerated`.
+    when its rate is below that. `ratio` lies above `tolerated`. With `window_n` the test begins anew every so many
+    epochs, beside going on, so that a longer good past makes up for nothing.
     """
 
     metric: str
@@ -32,6 +33,7 @@ class Bound(Struct, frozen=True, kw_only=True):
     rate: float | None = None
     tolerated: float = 1.0
     limit: float | None = None
+    window_n: int = 0
     form: Form = Form.AUTO
 
     @property

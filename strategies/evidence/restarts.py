@@ -3,8 +3,8 @@
     E = 3/4 E_0 + 1/4 sum over j of E_j / (j (j + 1)),   E_j of the events since restart j, and 1 before that
 
 Three quarters of the stake are bet from the start, the rest waits. A restart is due at the end of an epoch once 50 more
-bad events have come, so work is constant. Only the `PARTS_LIMIT` restarts that hold most are kept; what the least of
-them held is given up, which can only lower E.
+bad events have come, or a window's worth of epochs, so work is constant. Only the `PARTS_LIMIT` restarts that hold most
+are kept; what the least of them held is given up, which can only lower E.
 """
 
 from math import log, log1p
@@ -30,7 +30,7 @@ class Restarted(Struct, frozen=True):
     """The test since its first event, and since each restart that is kept."""
 
     total: Vector
-    events_n: int = 0  # since the latest restart
+    passed_n: int = 0  # events, or epochs, since the latest restart
     restarts_n: int = 0
     parts: tuple[Part, ...] = ()
 
@@ -39,11 +39,14 @@ def opened(thetas_n: int) -> Restarted:
     return Restarted((0.0,) * thetas_n)
 
 
-def extended(test: Restarted, gain: Vector, events_n: int) -> Restarted:
-    """The test after an epoch in which `events_n` bad events added `gain` to each theta."""
-    total, seen_n = plus(test.total, gain), test.events_n + events_n
-    if seen_n < EVENTS_BETWEEN:
-        return replace(test, total=total, events_n=seen_n)
+def extended(test: Restarted, gain: Vector, passed_n: int, every_n: int = 0) -> Restarted:
+    """The test after an epoch that added `gain` to each theta.
+
+    `passed_n` of `every_n` until the next restart have passed: bad events, or with `every_n` what the caller counts.
+    """
+    total, seen_n = plus(test.total, gain), test.passed_n + passed_n
+    if seen_n < (every_n or EVENTS_BETWEEN):
+        return replace(test, total=total, passed_n=seen_n)
     number = test.restarts_n + 1
     parts = test.parts if len(test.parts) < PARTS_LIMIT else _without_the_least(test.parts, total)
     return Restarted(total, 0, number, (*parts, Part(number, total)))

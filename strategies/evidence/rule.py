@@ -88,6 +88,7 @@ class Reading(Struct, frozen=True):
     is_broken: bool
     is_warned: bool
     is_safe: bool
+    limit: float | None = None  # what the candidate's own rate is held against, where it is not the baseline's
 
     @property
     def ratio(self) -> float | None:
@@ -182,25 +183,27 @@ def _read(rule: Rule, bound: Bound, series: tuple[Series, ...]) -> Reading:
         log_e >= rule.condemns_at,
         log_e >= rule.warns_at,
         all(is_safe(rule, bound, each) for each in series),
+        bound.limit,
     )
 
 
 def _fold_bound(rule: Rule, number: int, evidence: Evidence, epoch: Epoch) -> tuple[Series, ...]:
-    bound = rule.bounds[number]
+    bound, passed_n = rule.bounds[number], epoch.number - evidence.epoch if evidence.epoch >= 0 else 1
     return tuple(
-        _fold_metric(rule, bound, metric, series, epoch)
+        _fold_metric(rule, bound, (metric, series), epoch, passed_n)
         for metric, series in zip(bound.metrics, evidence.series[number], strict=True)
     )
 
 
-def _fold_metric(rule: Rule, bound: Bound, metric: str, series: Series, epoch: Epoch) -> Series:
+def _fold_metric(rule: Rule, bound: Bound, of: tuple[str, Series], epoch: Epoch, passed_n: int) -> Series:
+    metric, series = of
     counts = (_count(metric, _arm(epoch, rule.candidate)), _count(metric, _arm(epoch, rule.baseline)))
     chance = _chance(rule, metric, epoch)
     if chance is None:
         return series
-    if metric in epoch.crowded:
+    if metric in epoch.crowded and bound.limit is None:
         return crowded(series, counts)
-    return followed(rule, bound, series, counts, chance)
+    return followed(rule, bound, series, counts, chance, epochs_n=passed_n)
 
 
 def _chance(rule: Rule, metric: str, epoch: Epoch) -> Chance | None:

@@ -50,8 +50,10 @@ def crowded(series: Series, counts: tuple[Count, Count]) -> Series:
     )
 
 
-def followed(rule: Rule, bound: Bound, series: Series, counts: tuple[Count, Count], chance: Chance) -> Series:
-    """The series after an epoch's counts of (candidate, baseline)."""
+def followed(
+    rule: Rule, bound: Bound, series: Series, counts: tuple[Count, Count], chance: Chance, *, epochs_n: int = 1
+) -> Series:
+    """The series after an epoch's counts of (candidate, baseline); `epochs_n` ended since the one before."""
     candidate, baseline = counts
     events = (candidate.events_n, baseline.events_n)
     if bound.limit is None:
@@ -64,7 +66,7 @@ def followed(rule: Rule, bound: Bound, series: Series, counts: tuple[Count, Coun
         harm = _capped(harm, _harm_cap(rule, series.harm))
         safe = _capped(safe, (rule.proves_at + log(2 * len(SAFE_RATIOS))) / EPOCHS_TO_CONVICT)
     return Series(
-        extended(series.harm, harm, events_n),
+        extended(series.harm, harm, epochs_n if bound.window_n else events_n, bound.window_n),
         plus(series.safe, safe),
         series.candidate + candidate,
         series.baseline + baseline,

@@ -2,6 +2,7 @@
 
 from math import ceil, exp
 
+from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent
 from strategies.core.state import Phase, RolloutState
 from strategies.evidence.rule import Judgement, Reading, Verdict
@@ -65,7 +66,8 @@ def reading_words(reading: Reading) -> str:
     counts = ", ".join(
         f"{new.events_n:,} of {new.of_n:,} against {old.events_n:,} of {old.of_n:,}" for new, old in pairs
     )
-    return f"{reading.metric} E = {e_value(reading.log_e):.3g}, {counts}"
+    limit = "" if reading.limit is None else f" and at most {percent(reading.limit * WHOLE_PPM)}"
+    return f"{reading.metric} E = {e_value(reading.log_e):.3g}, {counts}{limit}"
 
 
 def e_value(log_e: float) -> float:

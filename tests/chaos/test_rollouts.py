@@ -55,6 +55,43 @@ def test_a_candidate_that_is_late_is_taken_back(start_gateway, tmp_path):
     assert 3 == len(set(first) & slow)
 
 
+def test_a_candidate_whose_every_request_fails_is_taken_back_after_an_epoch(start_gateway, tmp_path):
+    write_route(tmp_path / "config", FAULTS / "raises-always.onnx", ramp=[{"share": "30%"}, {"share": "60%"}])
+    gateway = start_gateway(tmp_path / "config")
+    with Load(gateway.http) as load:
+        load.until(1)
+        rollout = until_phase(gateway, "rolled_back")
+    assert 0 == gateway.stop()
+    assert [] == load.failures
+    assert "error_rate is proven worse than its bound" in rollout["reason"], rollout
+
+
+@pytest.mark.parametrize("limit", [{"no_worse_than": "2x"}, {"no_worse_than": "20%", "window": "5m"}])
+def test_a_candidate_that_says_one_thing_too_often_is_taken_back(start_gateway, tmp_path, limit):
+    """It answers fast and soundly, and sees an eight in every picture; one in ten is one."""
+    row = {"name": "label", "datatype": "INT64", "shape": [-1], "data": [8]}
+    prior = json.loads((MODELS / "digits-prior.json").read_text())
+    eights = tmp_path / "eights.json"
+    eights.write_text(json.dumps(prior | {"outputs": [row, prior["outputs"][1]]}))
+    write_route(tmp_path / "config", eights, ramp=[{"share": "30%"}], guardrails=[{"action": "eight"} | limit])
+    file = tmp_path / "config" / "routes" / "digits.yaml"
+    document = json.loads(file.read_text())
+    document["arms"]["new"]["model"] = f"constant:{eights}"
+    file.write_text(json.dumps(document | {"actions": {"eight": {"output": "label", "equals": 8}}}))
+    gateway = start_gateway(tmp_path / "config")
+    with Load(gateway.http) as load:
+        load.until(1)
+        rollout = until_phase(gateway, "rolled_back")
+    story = asked(gateway, "/v1/routes/digits/story")["story"]
+    assert 0 == gateway.stop()
+    assert [] == load.failures
+    assert "action:eight is proven worse than its bound; action:eight E = " in rollout["reason"], rollout
+    assert rollout["reason"] == story[-1]["reason"]
+    first = rollout["reason"].split("first: ")[1].split(", ")
+    told = {event["event_id"] for event in gateway.events("request") if event["answered_arm"] == "new"}
+    assert 3 == len(set(first) & told)
+
+
 def test_a_better_candidate_is_promoted(start_gateway, tmp_path):
     guardrails = [{"metric": "error_rate"}, {"metric": "invalid_output"}]
     route = {"ramp": SHORT, "guardrails": guardrails}

@@ -5,6 +5,7 @@ from collections import Counter as Counts
 
 import pytest
 
+from gateway.actions import Action
 from gateway.arrival import Arrival, Reply
 from gateway.counting import Counter
 from gateway.execution.executor import execute
@@ -41,8 +42,11 @@ def tallies() -> Tallies:
 def counted(bind, tallies, route_request, endpoints):
     """Lead a request through an executor whose candidate does what the script says, and count it."""
 
-    async def count(script=None, *, at: float = NOW, slow_s=(), has_outcome: bool = True, waited_s=0.0, **headers):
-        route = bind(tally=tallies.route(Trial("digits@1", 0, {"new": 1_000_000, "old": 0}, ("old", "new"), slow_s)))
+    async def count(
+        script=None, *, at: float = NOW, slow_s=(), actions=(), has_outcome: bool = True, waited_s=0.0, **headers
+    ):
+        trial = Trial("digits@1", 0, {"new": 1_000_000, "old": 0}, ("old", "new"), slow_s, actions)
+        route = bind(tally=tallies.route(trial))
         endpoints["new"].script = script
         routed = route_request(route, **headers)
         arrival = Arrival(at, routed.deadline_at - 5.0 - waited_s, routed.facts.event_id, "http", {})
@@ -175,6 +179,30 @@ async def test_slow_calls_of_the_baseline_leave_room_for_the_names_of_the_candid
     old, new = tally.cells[EPOCH]
     assert (EXAMPLES_LIMIT + 10, EXAMPLES_LIMIT) == (old.events["latency_p50"], len(old.bad))
     assert ["new-0"] == [bad.event_id for bad in new.bad]
+
+
+SAYS_TWO = Action("action:two", "y", equals=2)  # what the candidate answers
+SAYS_ONE = Action("action:one", "y", equals=1)  # what the baseline answers
+
+
+async def test_an_answer_that_is_an_action_counts_once_for_a_unit_and_is_named(counted, tallies):
+    for unit in ("ann", "ann", "bob"):
+        await counted(actions=(SAYS_TWO, SAYS_ONE), x_turnout_unit=unit)
+    found = only(tallies)
+    assert (3, {}) == (found.requests_n, found.events)
+    assert [("action:two", True)] * 2 == [(bad.metric, bad.counts) for bad in found.bad]
+
+
+async def test_without_a_unit_each_answer_that_is_an_action_counts(counted, tallies):
+    for _ in range(3):
+        await counted(actions=(SAYS_TWO,))
+    assert {"action:two": 3} == only(tallies).events
+
+
+async def test_what_the_fallback_answers_is_no_action_of_the_candidate(counted, tallies):
+    """It has answered nothing."""
+    await counted(ExecutionFailed("x"), actions=(SAYS_ONE, SAYS_TWO))
+    assert {"error_rate": 1, "fallback_rate": 1} == only(tallies).events
 
 
 def cell(tally, epoch: int, arm: int) -> Increment:

@@ -226,3 +226,11 @@ async def test_a_strategy_that_can_merge_is_kept(site):
     assert bound.refused == {}
     assert [plan.label for plan in bound.table.routes["digits"].decider.allocation.plans] == ["old+new"]
     await bound.lease.end()
+
+
+async def test_an_action_that_no_answer_can_be_is_told_when_models_are_open(site):
+    """A model elsewhere declares its outputs only then."""
+    bound = await site.binder.bind(1, site.routes(Apply(documents(actions={"block": {"output": "z", "above": 1}}))))
+    assert {"route 'digits', actions": "actions.block.output: the baseline has no output 'z', its outputs are y"} == (
+        bound.refused
+    )

@@ -109,7 +109,7 @@ def test_the_audience_keeps_the_rest_on_the_baseline(compile_changed):
     assert (gate.attribute, gate.instead.reason) == (1, Reason.NOT_ENROLLED)
 
 
-@pytest.mark.parametrize("name", ["baseline", "ab", "canary", "interleave", "shadow", "audience"])
+@pytest.mark.parametrize("name", ["baseline", "ab", "canary", "interleave", "shadow", "audience", "actions"])
 def test_the_examples_compile(name):
     """What the documents show can be copied."""
 

@@ -123,6 +123,7 @@ def test_every_change_has_its_words(changes, words):
         ({"salt": "other"}, ("salt",)),
         ({"hash": "murmur3-unleash"}, ("hash",)),
         ({"unit": {"header": "x-session"}}, ("unit",)),
+        ({"actions": {"block": {"output": "label", "equals": "block"}}}, ("actions",)),
         ({"strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%"}]}}, ("strategy.kind",)),
         (
             {"arms": BASE["arms"] | {"new": {"model": "file:b.onnx", "role": "candidate"}}},

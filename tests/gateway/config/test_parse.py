@@ -76,6 +76,26 @@ def test_a_correct_document_is_read():
         ("unit: {header: x-account-id}", "unit: {}", "digits.yaml:3:1: unit: a fact has one source"),
         ("route: digits", "route: digits\nroute: digits", "digits.yaml:3:1: not YAML: found duplicate key"),
         ("strategy:", "strategy: [", "not YAML"),
+        (
+            "shadow:",
+            "  guardrails: [{action: block, no_worse_than: 3%}]\nshadow:",
+            "digits.yaml:14:17: strategy.guardrails[0].action: no action is called 'block'",
+        ),
+        (
+            "expires: 2027-01-31",
+            "actions: {block: {output: label}}",
+            "digits.yaml:15:11: actions.block: an answer is an action by one comparison, here there is none",
+        ),
+        (
+            "expires: 2027-01-31",
+            "actions: {block: {output: score, above: 1, below: 2}}",
+            "digits.yaml:15:11: actions.block: an answer is an action by one comparison, here there is above and below",
+        ),
+        (
+            "expires: 2027-01-31",
+            "actions: {block: {output: score, above: .nan}}",
+            "digits.yaml:15:34: actions.block.above: nothing compares to NaN",
+        ),
         ("expires: 2027-01-31", "timeout: 5", "digits.yaml:15:1: timeout: must be text"),
         ("expires: 2027-01-31", "timeout: 1h", "digits.yaml:15:1: timeout: a timeout of 1h is out of range"),
     ],

@@ -101,3 +101,16 @@ def test_models_that_are_not_here_are_nobodys_fault(folder):
     (folder / "models/dumb.json").unlink()
 
     check_signatures(load_directory(folder))
+
+
+@pytest.mark.parametrize(
+    ("action", "what"),
+    [
+        ("{output: z, above: 1}", "the baseline has no output 'z'"),
+        ("{output: y, equals: block}", "'y' is FP32, and 'block' is a text"),
+        ("{output: y, above: 1}", "'y' has shape [-1, 2], and an action is told by one value a row"),
+    ],
+)
+def test_an_action_that_no_answer_can_be_is_refused_at_its_line(folder, action, what):
+    (folder / "routes/r.yaml").write_text(f"{ROUTE}actions:\n  block: {action}\n")
+    assert (12, what) in said_of(folder)

@@ -131,6 +131,17 @@ def test_what_came_of_a_request_is_told_by_the_arm_it_met(setup):
     assert [epoch.arms[arm].values["latency_s"].sum for arm in ("old", "new")] == pytest.approx([0.005, 0.007])
 
 
+def test_an_action_is_a_bad_event_of_the_arm_that_answered(setup):
+    """Whether an answer would be one, the observation says: there is no model here to ask."""
+    made = setup()
+    new = {"run": "r", "t": 1.0, "unit": unit_of(made, "new"), "by_arm": {"new": {"metrics": {"action:block": 1}}}}
+    failed = {"run": "r", "t": 1.0, "ok": False, "metrics": {"action:block": 1}}
+    (epoch,) = epochs_of(made, [new, new, new | {"by_arm": {}}, failed])
+    events = sum((Counter(arm.events) for arm in epoch.arms.values()), Counter())
+    assert (1, 1) == (events["action:block"], events["error_rate"])
+    assert {} == epoch.arms["new"].values
+
+
 def test_a_units_errors_count_once_and_those_without_a_unit_each_time(setup):
     made = setup()
     unit = unit_of(made, "old")

@@ -29,7 +29,7 @@ def test_a_restart_is_due_at_the_end_of_an_epoch_after_fifty_more_events():
     test = followed(followed(begun(), 20, 29), 0, 0)
     assert test.restarts_n == 0
     test = followed(test, 200, 200)
-    assert (test.restarts_n, test.events_n) == (1, 0)
+    assert (test.restarts_n, test.passed_n) == (1, 0)
     assert test.parts[0].began == test.total
 
 

@@ -198,3 +198,34 @@ def test_latency_is_one_guardrail_of_three_quantiles():
     found = judge(rule, folded(rule, [epoch(1, slow, usual)]))
     assert (found.verdict, found.guardrail) == (Verdict.FAIL, "latency")
     assert [count.events_n for count in found.readings[0].candidate] == [90, 50, 20]
+
+
+def test_with_a_window_a_long_good_past_makes_up_for_nothing():
+    """Two hours without one, then 10 % against a limit of 3 %: fifty bad events have never begun the test anew."""
+    windowed, plain = (rule_of(events_bound(limit=0.03, window_n=window_n)) for window_n in (30, 0))
+    good = [epoch(number, arm(20), arm(20)) for number in range(720)]
+    late = [epoch(number, arm(20, 2), arm(20)) for number in range(720, 800)]
+    found = {}
+    for rule in (windowed, plain):
+        evidence = folded(rule, good)
+        assert judge(rule, evidence).verdict is not Verdict.FAIL
+        found[rule] = 0
+        while judge(rule, evidence).verdict is not Verdict.FAIL:
+            evidence = fold(rule, evidence, late[found[rule]])
+            found[rule] += 1
+    assert 2 * found[windowed] < found[plain]
+
+
+def test_a_window_goes_by_the_clock_and_not_by_what_was_counted():
+    """Epochs in which nobody asked belong to it."""
+    rule = rule_of(events_bound(limit=0.03, window_n=30))
+    evidence = folded(rule, [epoch(number, arm(20), arm(20)) for number in (0, 20, 40, 41, 42)])
+    ((series,),) = evidence.series
+    assert (1, 2) == (series.harm.restarts_n, series.harm.passed_n)
+
+
+def test_a_rate_is_judged_on_where_units_are_too_many_to_be_told_apart():
+    """From then on every bad event counts, and every request: that is what the rate is of."""
+    rule = rule_of(events_bound(limit=0.03))
+    found = folded(rule, [epoch(number, arm(100, 9), arm(100), crowded=(ERROR_RATE,)) for number in range(20)])
+    assert (Verdict.FAIL, 0.03) == (judge(rule, found).verdict, judge(rule, found).readings[0].limit)
