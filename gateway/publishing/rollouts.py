@@ -11,7 +11,7 @@ from gateway.publishing.change import Apply, Change, ChangeRefused, Conduct, Ope
 from strategies.core.spec import percent, share_ppm
 from strategies.core.state import Phase, RolloutState
 from strategies.rollout.carry import carried
-from strategies.rollout.machine import Event, IllegalTransition, move
+from strategies.rollout.machine import Event, IllegalTransition, begun, move
 from strategies.rollout.ramp import Ramp
 
 Rollouts = Mapping[str, RolloutState | None]
@@ -109,13 +109,13 @@ def _edited(document: RouteDoc, before: Before, digests: Mapping[str, str], aske
     ramp = ramp_ppm(document)
     if not ramp:
         return None
-    begun = RolloutState(author=asked.author, last_tick_s=asked.now_s)
+    beginning = begun(asked.author, asked.now_s)
     if isinstance(asked.change, Apply) and document.route in asked.change.restart:
-        return begun
+        return beginning
     side, state = before.sides.get(document.route), before.rollouts.get(document.route)
     if side is None or state is None or not _is_same_candidate(document, side, digests):
         why = before.latched.get(document.route, {}).get(candidate_key(document, digests))
-        return begun if why is None else replace(begun, phase=Phase.ROLLED_BACK, reason=why)
+        return beginning if why is None else replace(beginning, phase=Phase.ROLLED_BACK, reason=why)
     kept = carried(state, ramp_ppm(side.document), ramp)
     if kept is None:
         share = percent(ramp_ppm(side.document)[state.step])

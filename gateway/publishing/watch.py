@@ -1,6 +1,8 @@
 """Watching a rollout: its evidence from the ledger, and where that leads. What is seen is published by others."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Protocol
 
 from msgspec import Struct
@@ -9,11 +11,14 @@ from msgspec.structs import replace
 from gateway.publishing.prepare import Meaning
 from gateway.publishing.rollouts import rollout_of
 from gateway.publishing.rules import rule_of
+from gateway.state.closing import LIMIT_S
 from strategies.core.state import Phase, RolloutState
-from strategies.evidence.epochs import Epoch
+from strategies.evidence.epochs import EPOCH_S, Epoch
 from strategies.evidence.rule import Rule
-from strategies.rollout.course import Course, after_epoch, after_silence, enter, published
+from strategies.rollout.course import Course, after_epoch, after_look, after_pause, enter, published
 from strategies.rollout.ramp import Ramp
+
+SILENT_S = LIMIT_S + EPOCH_S  # after its end an epoch that is not closed never held anything
 
 
 class Epochs(Protocol):
@@ -48,18 +53,28 @@ def watch(meaning: Meaning, name: str, known: Watched | None = None) -> Watched 
 
 
 def looked(watched: Watched, ledger: Epochs, now_s: float) -> Watched:
-    """After another look at the ledger: up to the first epoch that moves it, or to the present."""
+    """After another look at the ledger: up to the first epoch that moves it, or to the present.
+
+    Time is that of the epochs, so that whoever reads them later comes to the same moves at the same moments. What was
+    counted nowhere for `SILENT_S` is silence; what lasted longer than this without a look was not watched.
+    """
     course, before = watched.course, watched.course.state
-    for epoch in ledger.epochs(watched.experiment, course.epoch):
-        if course.has_moved and epoch.number > course.epoch:
-            break
+    for number, parts in groupby(ledger.epochs(watched.experiment, course.epoch), key=attrgetter("number")):
+        before, course = course.state, _paused(course, number, watched.ramp)
         if not course.has_moved:
-            before = course.state
-        course = after_epoch(course, epoch, watched.rule, watched.ramp)
+            before, course = course.state, after_epoch(course, [*parts], watched.rule, watched.ramp)
+        if course.has_moved:
+            return replace(watched, course=course, before=before)
+    before, course = course.state, _paused(course, int(now_s - SILENT_S) // EPOCH_S, watched.ramp)
     if not course.has_moved:
-        before = course.state
-        course = after_silence(course, now_s, watched.ramp)
+        before, course = course.state, after_look(course, watched.ramp)
     return replace(watched, course=course, before=before)
+
+
+def _paused(course: Course, number: int, ramp: Ramp) -> Course:
+    """Up to an epoch before which nothing was counted; of what nobody watched, no more than a moment counts."""
+    is_watched = (number - course.unread) * EPOCH_S <= SILENT_S + EPOCH_S
+    return after_pause(course, course.unread if is_watched else number - 1, number, ramp)
 
 
 def withdrawn(watched: Watched) -> Watched:
@@ -67,4 +82,5 @@ def withdrawn(watched: Watched) -> Watched:
     before, after = watched.before, watched.course.state
     is_up = after.step > before.step or after.phase is Phase.PROMOTED
     baked_s = max(before.baked_s, watched.ramp.bake_s(before.step)) if is_up else before.baked_s
-    return replace(watched, course=replace(watched.course, state=replace(before, baked_s=baked_s)))
+    state = replace(before, baked_s=baked_s, last_tick_s=after.last_tick_s)
+    return replace(watched, course=replace(watched.course, state=state))

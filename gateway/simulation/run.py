@@ -18,8 +18,9 @@ from strategies.core.plan import RequestFacts
 from strategies.core.state import WAITING, Phase, RolloutState, live_ppm
 from strategies.evidence.epochs import EPOCH_S, Epoch
 from strategies.evidence.rule import Judgement
-from strategies.rollout.course import Course, after_epoch, after_silence, enter, published
+from strategies.rollout.course import Course, after_epoch, after_pause, enter, published
 from strategies.rollout.guardrails import TIMED
+from strategies.rollout.machine import begun
 
 MOVES = {
     Phase.BAKING: "advance",
@@ -77,6 +78,7 @@ class Run:
         self._course = enter(setup.rule, RolloutState())
         self._route: CompiledRoute
         self._epoch = -1  # the one that is open
+        self._parts: list[Epoch] = []  # of it
         self._n = 0
         self._verdict = ""
         self._is_timed = any(bound.metric in TIMED for bound in setup.rule.bounds)
@@ -95,16 +97,15 @@ class Run:
         if plan.assigned is not None:
             self._counted.count(seen, plan, facts)
 
-    def fold(self, epoch: Epoch) -> None:
-        """Judge an epoch that was counted elsewhere."""
-        if epoch.number < self._epoch:
-            raise OutOfOrder(f"epoch {epoch.number} comes after epoch {self._epoch}; write a run in the order of time")
-        if self._epoch >= 0:
-            self._wait(self._epoch + 1, epoch.number)
-        self._epoch = epoch.number
-        self._n += sum(arm.requests_n for arm in epoch.arms.values())
+    def fold(self, part: Epoch) -> None:
+        """Take in an epoch, or a part of one, that was counted elsewhere. Raises OutOfOrder."""
+        if part.number < self._epoch:
+            raise OutOfOrder(f"epoch {part.number} comes after epoch {self._epoch}; write a run in the order of time")
+        if part.number != self._epoch and not self.is_over:
+            self._pass_to(part.number)
         if not self.is_over:
-            self._walk(epoch)
+            self._n += sum(arm.requests_n for arm in part.arms.values())
+            self._parts.append(part)
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -123,25 +124,22 @@ class Run:
             raise OutOfOrder(f"t is in epoch {number}, after epoch {self._epoch}; write a run in the order of time")
         if self._epoch >= 0:
             self._close()
-            self._wait(self._epoch + 1, number)
+            self._wait(number)
+        else:
+            self._course = published(self._course, begun("", number * EPOCH_S))
         self._epoch = number
 
     def _close(self) -> None:
-        epoch = self._counted.close(self._epoch)
-        if epoch is None:
-            self._wait(self._epoch, self._epoch + 1)
-        else:
-            self._walk(epoch)
+        counted = self._counted.close(self._epoch)
+        parts, self._parts = [*self._parts, *filter(None, [counted])], []
+        if parts:
+            self._follow(after_epoch(self._course, parts, self._setup.rule, self._setup.ramp), self._epoch)
 
-    def _walk(self, epoch: Epoch) -> None:
-        self._follow(after_epoch(self._course, epoch, self._setup.rule, self._setup.ramp), epoch.number)
-
-    def _wait(self, first: int, after: int) -> None:
-        """Epochs without a request: time goes by."""
-        for number in range(first, after):
-            if self.is_over or self._course.state.phase is not Phase.BAKING:  # nobody climbs, whatever time it is
-                return
-            self._follow(after_silence(self._course, float((number + 1) * EPOCH_S), self._setup.ramp), number)
+    def _wait(self, number: int) -> None:
+        """Up to an epoch: time goes by without a request."""
+        if not self.is_over:
+            course = after_pause(self._course, self._course.unread, number, self._setup.ramp)
+            self._follow(course, int(course.state.last_tick_s) // EPOCH_S - 1)
 
     def _follow(self, course: Course, number: int) -> None:
         """Say what is new, and make it live."""

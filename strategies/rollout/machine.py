@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent
 from strategies.core.state import Phase, RolloutState
+from strategies.evidence.epochs import EPOCH_S
 from strategies.evidence.rule import Verdict
 from strategies.rollout.ramp import Inconclusive, Ramp
 
@@ -72,6 +73,11 @@ def move(state: RolloutState, event: Event, ramp: Ramp) -> RolloutState:
             state, event.verb, f"the rollout is {PHRASES[state.phase]}", f"possible: {possible(state.phase)}"
         )
     return legal[event.verb](state, event, ramp)
+
+
+def begun(author: str, now_s: float, reason: str = "") -> RolloutState:
+    """A rollout at its first step. Its clock is the epochs', and the one in which it begins counts as a whole."""
+    return RolloutState(author=author, reason=reason, last_tick_s=float(now_s // EPOCH_S * EPOCH_S))
 
 
 def possible(phase: Phase) -> str:
@@ -185,7 +191,7 @@ def _resume(state: RolloutState, event: Event, _ramp: Ramp) -> RolloutState:
 
 
 def _restart(_state: RolloutState, event: Event, _ramp: Ramp) -> RolloutState:
-    return RolloutState(0, Phase.BAKING, event.reason, author=event.author, last_tick_s=event.now_s)
+    return begun(event.author, event.now_s, event.reason)
 
 
 def _somebody_else(state: RolloutState) -> str:

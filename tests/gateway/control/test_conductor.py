@@ -258,3 +258,20 @@ async def test_a_defect_delays_what_it_touches_and_ends_nothing(site, monkeypatc
     monkeypatch.setattr(site.ledger, "offending", offending)
     await site.conductor.look()
     assert Phase.ROLLED_BACK is site.rollout.phase
+
+
+async def test_silence_ends_patience_and_time_that_nobody_watched_does_not(site):
+    """No request comes. For an hour no gateway runs; after that it takes what was left of the two minutes."""
+    await site.ask(Apply(documents(strategy=QUICK | {"patience": "2m"})))
+    for _ in range(100):
+        site.now_s += 1
+        await site.conductor.look()
+    site.now_s += 3600
+    again = Conductor(site.publisher, site.shelf, "a")
+    waited_s = 0
+    while site.rollout.phase is Phase.BAKING:
+        site.now_s += 1
+        waited_s += 1
+        await again.look()
+    assert Phase.HELD is site.rollout.phase
+    assert 90 <= waited_s <= 120

@@ -3,9 +3,9 @@
 from msgspec.structs import replace
 
 from strategies.core.state import Phase, RolloutState
-from strategies.evidence.bounds import Bound, Rule
+from strategies.evidence.bounds import Bound, Form, Rule
 from strategies.evidence.epochs import ERROR_RATE, ArmCounts, Epoch
-from strategies.rollout.course import Course, after_epoch, after_silence, enter, published
+from strategies.rollout.course import Course, after_epoch, after_look, after_pause, enter, published
 from strategies.rollout.machine import Event, Verb, move
 from strategies.rollout.ramp import Ramp
 
@@ -27,10 +27,10 @@ def epoch(number: int, *, step: int = 0, errors_n: int = 0, requests_n: int = 10
     )
 
 
-def walked(course: Course, epochs: list[Epoch]) -> Course:
+def walked(course: Course, epochs: list[Epoch], rule: Rule = RULE) -> Course:
     """As the loop does: what moved is live before the next epoch is read."""
     for each in epochs:
-        course = after_epoch(course, each, RULE, RAMP)
+        course = after_epoch(course, [each], rule, RAMP)
         course = published(course, course.state)
     return course
 
@@ -59,7 +59,7 @@ def test_nobody_climbs_while_a_suspicion_waits_for_more() -> None:
     ramp = replace(RAMP, bakes_s=())
     course = enter(RULE, RolloutState())
     for number in (1, 2):
-        course = after_epoch(course, epoch(number, errors_n=8), RULE, ramp)
+        course = after_epoch(course, [epoch(number, errors_n=8)], RULE, ramp)
 
     assert (Phase.BAKING, 0) == (course.state.phase, course.state.step)
     assert "error_rate looks worse than its bound" == course.judgement.why
@@ -82,12 +82,12 @@ def test_a_restart_in_the_middle_finds_the_same_evidence_and_the_same_step() -> 
 def test_the_evidence_of_another_step_lets_nobody_climb_from_this_one() -> None:
     """Right after a step everything still looks well, but of the new share nothing is known."""
     ramp = replace(RAMP, bakes_s=())
-    course = after_epoch(enter(RULE, RolloutState()), epoch(1), RULE, ramp)
+    course = after_epoch(enter(RULE, RolloutState()), [epoch(1)], RULE, ramp)
     course = published(course, course.state)
     assert 1 == course.state.step
 
-    assert 1 == after_silence(course, 1000.0, ramp).state.step
-    assert Phase.BAKING is after_silence(course, 1000.0, ramp).state.phase
+    assert (1, Phase.BAKING) == ((now := after_pause(course, 2, 20, ramp).state).step, now.phase)
+    assert 1 == after_look(course, ramp).state.step
 
 
 def test_an_epoch_of_an_earlier_step_still_condemns() -> None:
@@ -100,11 +100,20 @@ def test_an_epoch_of_an_earlier_step_still_condemns() -> None:
 
 
 def test_an_epoch_in_two_parts_is_ten_seconds() -> None:
-    course = enter(RULE, RolloutState())
-    for part in (epoch(1, requests_n=10), epoch(1, requests_n=10)):
-        course = after_epoch(course, part, RULE, RAMP)
+    parts = [epoch(1, requests_n=10), epoch(1, requests_n=10)]
+    assert 10.0 == after_epoch(enter(RULE, RolloutState()), parts, RULE, RAMP).state.baked_s
 
-    assert 10.0 == course.state.baked_s
+
+def test_the_epoch_in_which_a_step_begins_condemns_at_its_end_and_is_no_part_of_the_stay() -> None:
+    """Its second part tells of the new step already, and nobody waits for the next epoch to hear it."""
+    course = walked(enter(RULE, RolloutState()), [epoch(number) for number in range(1, 4)])
+    parts = [epoch(4, requests_n=30), epoch(4, step=1, requests_n=70)]
+    assert (1, 0.0) == ((sound := after_epoch(course, parts, RULE, RAMP).state).step, sound.baked_s)
+
+    rule = replace(RULE, bounds=(replace(RULE.bounds[0], form=Form.EVENTS),))
+    course = walked(enter(rule, course.live), [epoch(number) for number in range(1, 4)], rule)
+    parts[1] = epoch(4, step=1, requests_n=70, errors_n=60)
+    assert (Phase.ROLLED_BACK, 50.0) == ((bad := after_epoch(course, parts, rule, RAMP).state).phase, bad.last_tick_s)
 
 
 def test_a_stay_goes_on_through_a_hold() -> None:
@@ -115,12 +124,19 @@ def test_a_stay_goes_on_through_a_hold() -> None:
     assert (Phase.HELD, 30.0) == (course.state.phase, course.state.baked_s)
 
     course = published(course, move(course.live, Event(Verb.RESUME, now_s=41.0), RAMP))
-    assert 1 == after_silence(course, 42.0, RAMP).state.step
+    assert 1 == after_look(course, RAMP).state.step
 
 
-def test_silence_ends_patience_and_nothing_else() -> None:
+def test_silence_ends_patience_at_the_end_of_an_epoch_and_nothing_else() -> None:
+    course = after_pause(enter(RULE, RolloutState(last_tick_s=1000.0)), 100, 159, RAMP)
+    assert Phase.BAKING is course.state.phase
+
+    course = after_pause(course, course.unread, 170, RAMP)
+    assert (Phase.HELD, 0, 1600.0) == (course.state.phase, course.state.step, course.state.last_tick_s)
+
+
+def test_silence_is_told_once_however_often_one_looks() -> None:
     course = enter(RULE, RolloutState(last_tick_s=1000.0))
-    for second in range(1, 601):
-        course = after_silence(course, 1000.0 + second, RAMP)
-
-    assert (Phase.HELD, 0) == (course.state.phase, course.state.step)
+    for number in range(100, 130):
+        course = after_look(after_pause(course, course.unread, number, RAMP), RAMP)
+    assert after_pause(enter(RULE, RolloutState(last_tick_s=1000.0)), 100, 129, RAMP) == course
