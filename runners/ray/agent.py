@@ -22,6 +22,7 @@ import msgspec
 from runners.core.errors import LoadRefused
 from runners.ray.clerk import NAMESPACE, open_clerk
 from runners.ray.detour import Detours
+from runners.ray.lookout import Lookout
 from runners.ray.members import APPLICATION, Member, Membership, State
 from runners.ray.parcel import Parcel, chunks, pack
 from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, plain, read_order
@@ -29,6 +30,9 @@ from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, plain, read
 LOG = logging.getLogger("turnout.agent")
 TURN_S = 0.25
 ANSWER_S = 5.0  # what a call to the clerk may take before the turn is given up
+TURN_LIMIT_S = 40.0  # below the minute within which a cluster that is back shall be used
+CONNECT_LIMIT_S = 120.0  # Serve's controller may have to be started
+BRING_LIMIT_S = 600.0  # a large file over a slow network
 POLICY = "runners.ray.scaling:replicas_for"
 UNWANTED_S = 10.0  # longer than a gateway takes to tell others what it needs
 AGAIN_S = 30.0  # before an application that failed is deployed anew
@@ -57,17 +61,24 @@ class Agent:
         self._refused: dict[str, str] = {}
         self._clerk: Any = None
         self._detours: Detours | None = None
+        self._lookout = Lookout(address)
 
     def run(self) -> None:
         """Until the gateway hangs up. Raises whatever means that the cluster cannot be reached any more."""
+        while why := self._lookout.unreached():
+            self.tell_trouble(why)
+            if not self._hear():
+                return
+        self._lookout.allow(CONNECT_LIMIT_S)
+        self._lookout.watch(self.tell_trouble)
         self._connect()
         while self._hear():
+            self._lookout.allow(TURN_LIMIT_S)
             self._say(self._turn())
 
-    def tell_trouble(self, error: BaseException) -> None:
-        """Last words: why this agent cannot go on."""
-        text = " ".join(str(error).split()) or type(error).__name__
-        self._say(Seen(Membership(time_ns(), ()), trouble=text[:1000]))
+    def tell_trouble(self, why: str) -> None:
+        """Why this agent cannot begin, or go on."""
+        self._say(Seen(Membership(time_ns(), ()), trouble=why[:1000]))
 
     def _connect(self) -> None:
         import ray  # noqa: PLC0415 - only with the environment above
@@ -136,7 +147,9 @@ class Agent:
                     self._refused[app.name] = str(error)
         places = {file.digest: p[file.name] for parcel, p in self._packed.values() for file in parcel.files}
         for digest in ray.get(self._clerk.lacks.remote(list(places)), timeout=ANSWER_S):
+            self._lookout.allow(BRING_LIMIT_S)
             ray.get(self._clerk.bring.remote(digest, list(chunks(places[digest]))))
+        self._lookout.allow(TURN_LIMIT_S)
 
     def _deploy(self, app: App) -> None:
         from ray import serve  # noqa: PLC0415
@@ -244,7 +257,7 @@ def main(descriptor: int, address: str) -> None:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the gateway is told and starts another
         LOG.warning("%s: %s", type(error).__name__, error)
         try:
-            agent.tell_trouble(error)
+            agent.tell_trouble(" ".join(str(error).split()) or type(error).__name__)
         finally:
             os._exit(1)  # Ray's own way of ending may wait for a cluster that has gone
     os._exit(0)

@@ -1,0 +1,134 @@
+"""A cluster that somebody else keeps loses its head and its nodes while clients ask, and gets them back.
+
+Only `make chaos` does this: it takes minutes.
+"""
+
+import os
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from tests.chaos.ray_clusters import (
+    LINEAR,
+    START_LIMIT_S,
+    Clients,
+    Nodes,
+    agents,
+    on_ray,
+    only_by,
+    ready_replicas,
+    report,
+    wait_for,
+    write_configs,
+)
+from tests.chaos.test_failing_shadows import accounts
+from tests.gateway.cli.test_serve_rollouts import asked
+
+pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos kills Ray")
+
+AWAY_S = 150.0  # longer than Ray lets a driver live without a head
+HERE = {"model": LINEAR, "role": "baseline"}
+
+
+@pytest.fixture
+def nodes():
+    made = Nodes(Path(tempfile.mkdtemp(prefix="tr-")))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def start(gateway_process, tmp_path, nodes):
+    """Start a gateway with one route on the cluster; it and its clients are ended at the end of the test."""
+    started = []
+
+    def begin(route):
+        settings = {"ray": {"address": nodes.address, "secret_file": str(nodes.secret)}}
+        folder = write_configs(tmp_path / "configs", {"timeout": "5s", **route}, settings)
+        gateway = gateway_process([str(folder)], tmp_path / "state", nodes.environment, START_LIMIT_S)
+        started.append(gateway)
+        return gateway
+
+    yield begin
+    for gateway in started:
+        gateway.stop()
+
+
+@pytest.fixture
+def ask():
+    """Let clients ask a gateway until the test is over."""
+    asking = []
+
+    def begin(gateway, **words):
+        asking.append(Clients(gateway.http, **words))
+        return asking[-1]
+
+    yield begin
+    for clients in asking:
+        clients.end()
+
+
+def shadows(gateway) -> Counter[str]:
+    """Shadow calls on the route: due, pending, and those that had each outcome or were dropped for each reason."""
+    return Counter({word: by_arm.total() for word, by_arm in accounts(gateway.metrics).items()})
+
+
+def test_a_head_that_comes_back_after_minutes(nodes, start, ask):
+    """The agent dies of it; another finds the new cluster at the old address and has everything hosted again."""
+    head = nodes.start_head(cpus_n=2)
+    arms = {"here": HERE, "there": on_ray("candidate", replicas=2)}
+    gateway = start({"arms": arms, "strategy": {"kind": "ab", "shares": {"there": "100%"}}})
+    clients = ask(gateway)
+    wait_for(lambda: len(ready_replicas(gateway)) == 2 and only_by("there", clients), START_LIMIT_S)
+    before, old = ready_replicas(gateway), agents(gateway)
+    clients.begin()
+    nodes.kill(head)
+    away_at = monotonic()
+    wait_for(lambda: "does not answer" in gateway.log(), AWAY_S)
+    noticed_s = monotonic() - away_at
+    sleep(AWAY_S - noticed_s)
+    report(f"the head, for {AWAY_S:g} s", clients, f"noticed after {noticed_s:.1f} s")
+    assert not set(old) & set(agents(gateway))
+    clients.begin()
+    nodes.start_head(cpus_n=2)
+    answers_s = wait_for(lambda: f"{nodes.address} answers" in gateway.log(), START_LIMIT_S)
+    whole_s = answers_s + wait_for(
+        lambda: len(ready_replicas(gateway) - before) == 2 and only_by("there", clients), START_LIMIT_S
+    )
+    report("the head is back", clients, f"agent after {answers_s:.1f} s, whole after {whole_s:.1f} s")
+
+
+def test_a_node_that_takes_a_canary_and_a_shadow_with_it(nodes, start, ask):
+    """Clients see no failure, the canary is taken back for it, and no shadow call is lost without being counted."""
+    nodes.start_head(cpus_n=1)
+    node = nodes.start_node(cpus_n=4)
+    arms = {
+        "here": HERE,
+        "there": on_ray("candidate", resources={"num_cpus": 2}),  # more than the head has
+        "watched": on_ray("candidate", resources={"num_cpus": 1.5}),
+    }
+    strategy = {"kind": "canary", "candidate": "there", "ramp": [{"share": "50%", "bake": "1h"}]}
+    gateway = start({"arms": arms, "strategy": strategy, "shadow": [{"candidate": "watched"}]})
+    clients = ask(gateway)
+    wait_for(lambda: shadows(gateway)["match"] and clients.told[200, "there", ""], START_LIMIT_S)
+    clients.begin()
+    before = shadows(gateway)
+    nodes.kill(node)
+    back_s = wait_for(lambda: asked(gateway, "/v1/routes/digits")["rollout"]["phase"] == "rolled_back", START_LIMIT_S)
+    report("the node of a canary and a shadow", clients, f"rolled back after {back_s:.1f} s")
+    assert {"here", "there"} == {arm for _, arm, _ in clients.told}
+    assert "error_rate is proven worse than its bound" in asked(gateway, "/v1/routes/digits")["rollout"]["reason"]
+    lost = shadows(gateway) - before
+    sys.stdout.write(f"shadow calls since: {dict(lost)}\n")
+    assert lost["not_ready"]
+    matched_n = shadows(gateway)["match"]
+    nodes.start_node(cpus_n=4)
+    wait_for(lambda: shadows(gateway)["match"] > matched_n, START_LIMIT_S)
+    clients.end()
+    wait_for(lambda: not shadows(gateway)["pending"])
+    now = shadows(gateway)
+    assert now.pop("due") == now.total()
