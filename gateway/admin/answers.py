@@ -140,6 +140,7 @@ class Guardrail(_Answer):
     log_e_safe: Annotated[float, Field(description="For it: against its being as bad as its margin.")]
     candidate: list[list[int]]
     baseline: list[list[int]]
+    limit: Annotated[float | None, Field(description="Of its own rate, where it is not held against the baseline's.")]
     broken: bool
     warned: bool
     safe: bool

@@ -79,6 +79,7 @@ def _tell_reading(reading: Reading) -> dict[str, Any]:
         "log_e_safe": round(reading.log_e_safe, 4),
         "candidate": [[count.events_n, count.of_n] for count in reading.candidate],
         "baseline": [[count.events_n, count.of_n] for count in reading.baseline],
+        "limit": reading.limit,
         "broken": reading.is_broken,
         "warned": reading.is_warned,
         "safe": reading.is_safe,

@@ -189,6 +189,7 @@ def _tell_reading(reading: Reading) -> dict[str, Any]:
         "e_value_safe": e_value(reading.log_e_safe),
         "candidate": [[count.events_n, count.of_n] for count in reading.candidate],
         "baseline": [[count.events_n, count.of_n] for count in reading.baseline],
+        "limit": reading.limit,
         "is_broken": reading.is_broken,
         "is_safe": reading.is_safe,
     }

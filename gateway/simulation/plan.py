@@ -40,7 +40,7 @@ def plan_of(setup: Setup, stream: Stream) -> dict[str, Any]:
         "candidate": setup.rule.candidate,
         "requests_per_s": stream.requests_per_s,
         "error_rate": stream.error_rate,
-        "guardrails": [each.metric for each in setup.rule.bounds],
+        "guardrails": list(dict.fromkeys(each.metric for each in setup.rule.bounds)),
         "steps": steps,
         "promoted_after_s": None if final is None else before_s + max(stays[last].seconds, final.seconds),
         "patience_s": setup.ramp.patience_s,

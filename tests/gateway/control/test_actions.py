@@ -18,6 +18,7 @@ from gateway.control.conductor import Conductor
 from gateway.counting import Counter
 from gateway.execution.shadows import ShadowPool
 from gateway.publishing.change import Apply, Request
+from gateway.publishing.evidence import tell_evidence
 from gateway.publishing.publisher import Publisher
 from gateway.publishing.rehearsal import Rehearsal
 from gateway.routing.leases import Leases
@@ -101,6 +102,10 @@ class Gateway:
     def rollout(self):
         return self.publisher.meaning.kept["digits"].rollout
 
+    @property
+    def watched(self):
+        return self._conductor.watched["digits"]
+
     async def _ask(self, at: float) -> None:
         amount = Tensor("amount", "FP32", np.array([[self._chance.random()]], np.float32))
         event_id = f"{at:.2f}"
@@ -163,6 +168,8 @@ async def test_when_both_block_too_many_a_rate_is_broken_and_a_multiple_is_not(g
         if gateway.rollout.phase is Phase.ROLLED_BACK:
             break
     assert Phase.ROLLED_BACK is gateway.rollout.phase
+    told = tell_evidence(gateway.watched)["guardrails"]
+    assert [("action:block", None), ("action:block", 0.04)] == [(each["metric"], each["limit"]) for each in told]
     broken = [each for each in gateway.rollout.reason.split("; ") if "action:block E = " in each]
     assert [False, True] == ["at most 4%" in each for each in broken]
     relative, absolute = (float(each.split("E = ")[1].split(",")[0]) for each in broken)
