@@ -33,6 +33,7 @@ ANSWER_S = 5.0  # what a call to the clerk may take before the turn is given up
 TURN_LIMIT_S = 40.0  # below the minute within which a cluster that is back shall be used
 CONNECT_LIMIT_S = 120.0  # Serve's controller may have to be started
 BRING_LIMIT_S = 600.0  # a large file over a slow network
+WHY_N = 800  # of a reason; what matters stands at its end
 POLICY = "runners.ray.scaling:replicas_for"
 UNWANTED_S = 10.0  # longer than a gateway takes to tell others what it needs
 AGAIN_S = 30.0  # before an application that failed is deployed anew
@@ -242,7 +243,8 @@ def _deployment(parcel: Parcel) -> Any:
 def _why(app: Any) -> str:
     """What Serve says is the matter, without the traceback's first lines."""
     said: Iterable[str] = (app.message, *(deployment.message for deployment in app.deployments.values()))
-    return " ".join(" ".join(said).split())[-600:]
+    text = " ".join(" ".join(said).split())
+    return text if len(text) <= WHY_N else f"… {text[-WHY_N:].partition(' ')[2]}"
 
 
 def main(descriptor: int, address: str) -> None:

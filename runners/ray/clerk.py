@@ -15,6 +15,9 @@ NAME = "turnout-clerk"
 NAMESPACE = "turnout"
 FRESH_S = 4.0  # a replica that has said nothing for longer is not told of any more
 LOOK_S = 0.2
+YOUNG_S = 300.0  # a replica that ends so soon after its start, and says nothing of it, died young
+YOUNG_N = 3  # of an arm, for whom the next one does not wait
+WAIT_FIRST_S, WAIT_MOST_S = 10.0, 60.0
 REMEMBERED_S = 60.0  # a replica that said that it ends is told as gone for so long; a file that nobody wants is kept
 
 
@@ -25,10 +28,26 @@ class Clerk:
         self._said: dict[str, tuple[Member, float]] = {}
         self._files: dict[str, list[bytes]] = {}
         self._wanted_at: dict[str, float] = {}
+        self._begun: dict[str, tuple[str, float]] = {}
+
+    def begin(self, member: Member) -> float:
+        """A replica is about to open its model: for how long it shall wait, since too many of its arm died young.
+
+        Ray Serve starts another at once, for ever, and what kills one as it loads takes the machine's time each time.
+        """
+        now = monotonic()
+        self.post(member)
+        there = {each.replica for each in self.members()}
+        self._begun = {name: (arm, at) for name, (arm, at) in list(self._begun.items()) if now - at < YOUNG_S}
+        dead_n = sum(arm == member.arm_key and name not in there for name, (arm, _) in list(self._begun.items()))
+        self._begun[member.replica] = member.arm_key, now
+        return min(WAIT_FIRST_S * 2 ** (dead_n - YOUNG_N - 1), WAIT_MOST_S) if dead_n > YOUNG_N else 0.0
 
     def post(self, member: Member) -> None:
         """A replica says where it is, and how it is."""
         self._said[member.replica] = (member, monotonic())
+        if member.state == "gone":
+            self._begun.pop(member.replica, None)
 
     def members(self) -> list[Member]:
         """Those who said something of late."""

@@ -108,14 +108,14 @@ def end_session(leader: int) -> None:
     What a process of Ray says of itself cannot be searched for a name: it writes its title over its environment.
     """
     until = monotonic() + KILL_LIMIT_S
-    while (members := _session(leader)) and monotonic() < until:
+    while (members := processes_of(leader)) and monotonic() < until:
         for pid in members:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         sleep(LOOK_S)
 
 
-def _session(leader: int) -> list[int]:
+def processes_of(leader: int) -> list[int]:
     """The processes of a session that have not ended; a zombie has, whoever should have waited for it."""
     found = []
     for each in Path("/proc").iterdir():

@@ -5,6 +5,7 @@ import os
 import tempfile
 import threading
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 from runners.embedded import Embedded
 from runners.ray.clerk import fetched, open_clerk
-from runners.ray.members import Member, State
+from runners.ray.members import Address, Member, State
 from runners.ray.parcel import Parcel, cache_folder, unpack
 from runners.ray.serving import Hop, serve_hop
 from runners.ray.settings import Listen, Tls
@@ -22,6 +23,7 @@ SECRET_VARIABLE = "TURNOUT_HOP_SECRET_FILE"  # noqa: S105 - the variable's name
 TLS_VARIABLES = ("TURNOUT_HOP_CA_FILE", "TURNOUT_HOP_CERT_FILE", "TURNOUT_HOP_KEY_FILE")
 HOST_VARIABLE = "TURNOUT_HOP_HOST"  # by default the node's address
 FETCH_S = 120.0
+BEGIN_S = 30.0  # for the clerk to be made
 POST_S = 1.0
 DRAIN_S = 15.0  # below Serve's own limit for an end
 
@@ -38,9 +40,23 @@ class Replica:
         context = serve.get_replica_context()
         assert parcel.model.hosting is not None
         self._clerk: Any = open_clerk()
-        model = unpack(parcel, lambda file: fetched(self._clerk, file, FETCH_S), cache_folder())
         name = f"{context.replica_id.unique_id}"
         node: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        self._member = Member(parcel.model.hosting.key, name, Address(), node, State.STARTING)
+        self._ends = threading.Event()
+        threading.Thread(target=self._go_on_posting, name="turnout-post", daemon=True).start()
+        try:
+            sleep(ray.get(self._clerk.begin.remote(self._member), timeout=BEGIN_S))
+            self._hop: Hop = self._serve(parcel)
+        except BaseException:
+            self._ends.set()
+            raise
+        self._member = replace(self._member, address=self._hop.address, state=State.READY)
+        self._post()
+
+    def _serve(self, parcel: Parcel) -> Hop:
+        model = unpack(parcel, lambda file: fetched(self._clerk, file, FETCH_S), cache_folder())
+        name, node = self._member.replica, self._member.node
         listen = Listen(
             replica=name,
             secret=Path(os.environ[SECRET_VARIABLE]),
@@ -48,11 +64,7 @@ class Replica:
             host=os.environ.get(HOST_VARIABLE) or node,
             tls=_tls(),
         )
-        self._hop: Hop = serve_hop(lambda: Embedded().open(model), listen)
-        self._member = Member(parcel.model.hosting.key, name, self._hop.address, node)
-        self._ends = threading.Event()
-        self._post()
-        threading.Thread(target=self._go_on_posting, name="turnout-post", daemon=True).start()
+        return serve_hop(lambda: Embedded().open(model), listen)
 
     def __call__(self) -> str:
         """Only ever called to wake an application that has no replica."""

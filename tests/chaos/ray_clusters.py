@@ -15,8 +15,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic, sleep
 
+from typer.testing import CliRunner
+
+from gateway.cli.app import app
 from runners.ray.agent import ENVIRONMENT
-from runners.ray.local import STORE_BYTES, end_session
+from runners.ray.local import STORE_BYTES, end_session, processes_of
 from runners.ray.replica import HOST_VARIABLE, SECRET_VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +90,11 @@ class Nodes:
         """SIGKILL for a node and whatever runs on it."""
         end_session(leader)
 
+    def applications(self) -> list[str]:
+        """Which application each replica is of."""
+        found = [words_of(pid) for process in self._started for pid in processes_of(process.pid)]
+        return sorted(words.split(":")[3] for words in found if words.startswith("ray::ServeReplica:"))
+
     def stop(self) -> None:
         for process in self._started:
             end_session(process.pid)
@@ -132,6 +140,15 @@ def write_configs(folder: Path, route: dict[str, object], settings: dict[str, ob
     return folder
 
 
+def apply(gateway, folder: Path, arms: dict[str, object]) -> tuple[int, str]:
+    """Let the last of these arms answer; returns the exit status of `turnout apply`, and what it said."""
+    file = folder / "routes/digits.yaml"
+    changed = {"arms": arms, "strategy": {"kind": "ab", "shares": {list(arms)[-1]: "100%"}}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    done = CliRunner().invoke(app, ["apply", str(folder), "--server", f"http://127.0.0.1:{gateway.admin}"])
+    return done.exit_code, " ".join(done.output.split())
+
+
 def ready_replicas(gateway) -> set[str]:
     """Those that the gateway has been told of."""
     with suppress(OSError, ValueError):
@@ -149,6 +166,13 @@ def agents(gateway) -> list[int]:
                 parent = int((each / "stat").read_text().rpartition(") ")[2].split()[1])
                 found += [int(each.name)] if parent == gateway.process.pid else []
     return found
+
+
+def words_of(pid: int) -> str:
+    """The command line of a process, or the title that it gave itself; "" once it has gone."""
+    with suppress(OSError):
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
 
 
 def wait_for(condition, limit_s: float = WHOLE_LIMIT_S) -> float:

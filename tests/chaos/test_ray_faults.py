@@ -5,28 +5,37 @@ Only `make chaos` does this: Ray takes seconds to start, and minutes to notice s
 
 import os
 import signal
-from contextlib import suppress
+import socket
+import struct
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import pytest
 
+from runners.ray.local import processes_of
 from tests.chaos.ray_clusters import (
     LINEAR,
     START_LIMIT_S,
     Clients,
     agents,
+    apply,
     kill,
     on_ray,
     only_by,
     ready_replicas,
     report,
     wait_for,
+    words_of,
     write_configs,
 )
 
 pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos kills Ray")
 
+OFTEN_N = 20  # two replicas, each killed every few seconds for two minutes, would be twice as many and more
 ROUTE = {
     "timeout": "5s",
     "arms": {"here": {"model": LINEAR, "role": "baseline"}, "there": on_ray("candidate", replicas=2)},
@@ -37,24 +46,17 @@ ROUTE = {
 class Site:
     """A gateway with a Ray of its own, which may be hurt."""
 
-    def __init__(self, gateway) -> None:
-        self.gateway = gateway
+    def __init__(self, gateway, folder: Path) -> None:
+        self.gateway, self.folder = gateway, folder
         head = next(each for each in Path("/proc").iterdir() if _is_head(each, gateway.process.pid))
-        words = (head / "cmdline").read_bytes().split(b"\0")
-        self._folder = next(word for word in words if word.startswith(b"--temp-dir=")).partition(b"=")[2]
+        self._leader = int(head.name)
 
     def replicas(self) -> set[str]:
         return ready_replicas(self.gateway)
 
     def processes(self, mark: str) -> list[int]:
-        """Of this gateway's Ray alone: its folder is in everybody's environment or on the command line."""
-        sought, found = self._folder, []
-        for each in (each for each in Path("/proc").iterdir() if each.name.isdigit()):
-            with suppress(OSError):
-                words = (each / "cmdline").read_bytes()
-                if mark.encode() in words and sought in words + (each / "environ").read_bytes():
-                    found.append(int(each.name))
-        return found
+        """Of this gateway's Ray alone."""
+        return [pid for pid in processes_of(self._leader) if mark in words_of(pid)]
 
 
 def _is_head(process: Path, gateway: int) -> bool:
@@ -68,7 +70,8 @@ def _is_head(process: Path, gateway: int) -> bool:
 @pytest.fixture(scope="module")
 def site(gateway_process, tmp_path_factory):
     folder = write_configs(tmp_path_factory.mktemp("ray") / "configs", ROUTE)
-    made = Site(gateway_process([str(folder), "--ray", "local"], folder.parent / "state", {}, START_LIMIT_S))
+    gateway = gateway_process([str(folder), "--ray", "local"], folder.parent / "state", {}, START_LIMIT_S)
+    made = Site(gateway, folder)
     wait_for(lambda: len(made.replicas()) == 2, START_LIMIT_S)
     yield made
     made.gateway.stop()
@@ -81,6 +84,89 @@ def clients(site):
     asking.begin()
     yield asking
     asking.end()
+
+
+class Starts(threading.Thread):
+    """Does something to every replica that starts from now on, once it `may` be done; others are left alone."""
+
+    def __init__(self, site, do, may) -> None:
+        super().__init__()
+        self.met: list[int] = []
+        self._spared = set(site.processes("ServeReplica"))
+        self._site, self._do, self._may = site, do, may
+        self._ended = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.02):
+            for pid in set(self._site.processes("ServeReplica")) - self._spared - set(self.met):
+                if self._may(pid):
+                    self.met.append(pid)
+                    self._do(pid)
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+@pytest.fixture
+def at_start(site):
+    """Have something done to every replica that starts, until the end of the test."""
+    begun = []
+
+    def begin(do, may=lambda _: True):
+        begun.append(Starts(site, do, may))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.end()
+
+
+@pytest.fixture
+def change(site):
+    """Apply the route with another arm in place of `there`; it is as it was after the test."""
+
+    def run(name: str, **words: object) -> tuple[int, str]:
+        return apply(site.gateway, site.folder, {"here": ROUTE["arms"]["here"], name: on_ray("candidate", **words)})
+
+    yield run
+    assert 0 == apply(site.gateway, site.folder, ROUTE["arms"])[0]
+    wait_for(lambda: len(site.replicas()) == 2)
+
+
+def listens(pid: int) -> bool:
+    """Whether a replica has opened its model: it has a socket from then on."""
+    for file in (Path(tempfile.gettempdir()) / f"turnout-hop-{os.getuid()}").glob("*.sock"):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(str(file))
+            told = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            if struct.unpack("3i", told)[0] == pid:
+                return True
+    return False
+
+
+def freeze(pid: int, for_s: float) -> None:
+    kill([pid], signal.SIGSTOP)
+    threading.Timer(for_s, lambda: kill([pid], signal.SIGCONT)).start()
+
+
+@contextmanager
+def slowed(pids):
+    """Let processes run for a twentieth of a second, and then stand still for three times as long, again and again."""
+    ended = threading.Event()
+
+    def slow() -> None:
+        while not ended.wait(0.05):
+            kill(pids, signal.SIGSTOP)
+            sleep(0.15)
+            kill(pids, signal.SIGCONT)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
@@ -123,6 +209,64 @@ def test_the_clerk(site, clients):
     whole_s = wait_for(lambda: len(site.replicas()) == 2 and only_by("there", clients))
     report("the clerk", clients, f"whole after {whole_s:.1f} s")
     assert {("there", "")} == {(arm, why) for _, arm, why in clients.told}
+
+
+def test_replicas_that_are_slow(site, clients):
+    """One of two rests; when both are slow neither does, for the last one is never sent away."""
+    one, other = site.processes("ServeReplica")
+    with slowed([one]):
+        rests_s = wait_for(lambda: " rests for " in site.gateway.log())
+        wait_for(lambda: only_by("there", clients))
+    report("one of two replicas, slow", clients, f"rests after {rests_s:.1f} s")
+    assert {("there", "")} == {(arm, why) for _, arm, why in clients.told}
+    clients.begin()
+    with slowed([one, other]):
+        wait_for(lambda: clients.told.total() > 100)
+    report("both, slow", clients, "-")
+    assert {("there", "")} == {(arm, why) for _, arm, why in clients.told}
+
+
+def test_a_new_arm_whose_replicas_are_killed_at_their_start(site, clients, at_start, change):
+    """As by the kernel where memory is short. It is refused with Ray's words, and the live arm notices nothing."""
+    killer = at_start(lambda pid: kill([pid]))
+    began_at = monotonic()
+    status, said = change("heavy", resources={"num_cpus": 0.2})
+    took_s = monotonic() - began_at
+    sys.stdout.write(f"\n{said}\n")
+    assert 2 == status, said
+    assert "arm 'heavy'" in said
+    assert "killed by the OOM killer" in said
+    killed_n = len(killer.met)
+    sleep(30)
+    report("a new arm dies at every start", clients, f"refused after {took_s:.1f} s, {killed_n} starts")
+    assert len(killer.met) <= killed_n + 1  # one may have been on its way
+    assert {("there", "")} == {(arm, why) for _, arm, why in clients.told}
+
+
+def test_replicas_that_die_again_and_again(site, clients, at_start):
+    """As for want of memory, each as soon as it holds its model. The next ones wait ever longer before they open it,
+    and the baseline answers."""
+    killer = at_start(lambda pid: kill([pid]), may=listens)
+    kill(site.processes("ServeReplica"))
+    sleep(120)
+    killed_n = len(killer.met)
+    killer.end()
+    whole_s = wait_for(lambda: len(site.replicas()) == 2 and only_by("there", clients), START_LIMIT_S)
+    report("all replicas, again and again for 120 s", clients, f"{killed_n} killed, whole after {whole_s:.1f} s")
+    assert killed_n < OFTEN_N
+
+
+def test_a_new_arm_that_takes_40_s_to_start(site, clients, at_start, change):
+    """The change waits for it; until then the arm that is live answers, and from then on the new one."""
+    frozen = at_start(lambda pid: freeze(pid, 40.0))
+    began_at = monotonic()
+    status, said = change("late", resources={"num_cpus": 0.2})
+    took_s = monotonic() - began_at
+    assert 0 == status, said
+    assert frozen.met
+    wait_for(lambda: only_by("late", clients))
+    report("a new arm, frozen for 40 s at its start", clients, f"live after {took_s:.1f} s")
+    assert {("there", ""), ("late", "")} == {(arm, why) for _, arm, why in clients.told}
 
 
 def test_all_of_ray(site, clients):

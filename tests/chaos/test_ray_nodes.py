@@ -12,12 +12,14 @@ from time import monotonic, sleep
 
 import pytest
 
+from runners.ray.agent import UNWANTED_S
 from tests.chaos.ray_clusters import (
     LINEAR,
     START_LIMIT_S,
     Clients,
     Nodes,
     agents,
+    apply,
     on_ray,
     only_by,
     ready_replicas,
@@ -31,6 +33,7 @@ from tests.gateway.cli.test_serve_rollouts import asked
 pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos kills Ray")
 
 AWAY_S = 150.0  # longer than Ray lets a driver live without a head
+LONG_UNWANTED_S = 2 * UNWANTED_S
 HERE = {"model": LINEAR, "role": "baseline"}
 
 
@@ -46,10 +49,13 @@ def start(gateway_process, tmp_path, nodes):
     """Start a gateway with one route on the cluster; it and its clients are ended at the end of the test."""
     started = []
 
-    def begin(route):
+    def begin(route, name="state", **options):
         settings = {"ray": {"address": nodes.address, "secret_file": str(nodes.secret)}}
-        folder = write_configs(tmp_path / "configs", {"timeout": "5s", **route}, settings)
-        gateway = gateway_process([str(folder)], tmp_path / "state", nodes.environment, START_LIMIT_S)
+        folder = tmp_path / "configs"
+        if not folder.exists():
+            write_configs(folder, {"timeout": "5s", **route}, settings)
+        words = [word for option, value in options.items() for word in (f"--{option}", str(value))]
+        gateway = gateway_process([str(folder), *words], tmp_path / name, nodes.environment, START_LIMIT_S)
         started.append(gateway)
         return gateway
 
@@ -132,3 +138,35 @@ def test_a_node_that_takes_a_canary_and_a_shadow_with_it(nodes, start, ask):
     wait_for(lambda: not shadows(gateway)["pending"])
     now = shadows(gateway)
     assert now.pop("due") == now.total()
+
+
+def test_two_gateways_on_one_cluster(nodes, start, ask, free_port, tmp_path):
+    """They share what both need, what one of them still names stays, and the death of one is nothing to the other."""
+    nodes.start_head(cpus_n=2)
+    arms = {"here": HERE, "there": on_ray("candidate")}
+    route = {"arms": arms, "strategy": {"kind": "ab", "shares": {"there": "100%"}}}
+    one = start(route)
+    (tmp_path / "state-2").symlink_to(one.state)
+    two = start(route, "state-2", port=free_port)
+    clients, others = ask(one), ask(two)
+    for each in (clients, others):
+        wait_for(lambda each=each: only_by("there", each), START_LIMIT_S)
+    (shared,) = nodes.applications()
+    clients.begin()
+    others.end()
+    two.kill()
+    sleep(LONG_UNWANTED_S)
+    report("another gateway on the cluster", clients, "-")
+    assert {("there", "")} == {(arm, why) for _, arm, why in clients.told}
+
+    arms = {"here": HERE, "next": on_ray("candidate", resources={"num_cpus": 0.2})}
+    assert 0 == apply(one, tmp_path / "configs", arms)[0]
+    wait_for(lambda: only_by("next", clients))
+    sleep(LONG_UNWANTED_S)
+    assert shared in nodes.applications()  # the gateway that was killed named it last
+    two = start(route, "state-2", port=free_port)
+    gone_s = wait_for(lambda: len(nodes.applications()) == 1 and shared not in nodes.applications(), START_LIMIT_S)
+    others = ask(two)
+    wait_for(lambda: only_by("next", others), START_LIMIT_S)
+    report("it is back, and needs the old arm no more", clients, f"which ends after {gone_s:.1f} s")
+    assert {("there", ""), ("next", "")} == {(arm, why) for _, arm, why in clients.told}
