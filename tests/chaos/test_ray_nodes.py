@@ -108,6 +108,21 @@ def test_a_head_that_comes_back_after_minutes(nodes, start, ask):
     report("the head is back", clients, f"agent after {answers_s:.1f} s, whole after {whole_s:.1f} s")
 
 
+def test_a_head_that_is_away_for_minutes_while_the_replicas_live(nodes, start, ask):
+    """They are on another node and are asked as before."""
+    head, _ = nodes.start_head(cpus_n=1), nodes.start_node(cpus_n=4)
+    arms = {"here": HERE, "there": on_ray("candidate", resources={"num_cpus": 2})}  # more than the head has
+    gateway = start({"arms": arms, "strategy": {"kind": "ab", "shares": {"there": "100%"}}})
+    clients = ask(gateway)
+    wait_for(lambda: only_by("there", clients), START_LIMIT_S)
+    clients.begin()
+    nodes.kill(head)
+    sleep(AWAY_S)
+    report(f"the head alone, for {AWAY_S:g} s", clients, "still away")
+    assert {("there", "")} == {(arm, why) for _, arm, why in clients.told}
+    assert "does not answer" in gateway.log()
+
+
 def test_a_node_that_takes_a_canary_and_a_shadow_with_it(nodes, start, ask):
     """Clients see no failure, the canary is taken back for it, and no shadow call is lost without being counted."""
     nodes.start_head(cpus_n=1)
