@@ -41,8 +41,8 @@ class Counter:
                 _count_gone(tally, increment, arrival, routed.facts, assigned.index)
             elif not (seen := outcome.observations[0]).cause:
                 _count_answer(tally, increment, seen, routed.facts, arrival)
-                if tally.actions:
-                    _count_actions(tally, increment, outcome, routed.facts, arrival)
+                if tally.is_detailed:
+                    _count_details(tally, increment, outcome, routed.facts, arrival)
             elif seen.is_untried:
                 increment.withheld_n += 1
             elif not outcome.blames_caller:
@@ -78,32 +78,33 @@ def _count_answer(
         _count_slow(tally, increment, duration_s, seen.bound.arm.index, arrival)
 
 
-def _count_actions(
+def _count_details(
     tally: RouteTally, increment: Increment, outcome: Outcome, facts: RequestFacts, arrival: Arrival
 ) -> None:
-    """What the assigned arm itself has answered."""
+    """What the assigned arm itself has answered, and in which slices."""
+    tally.place(facts, increment)
     answer, arm = outcome.answer, outcome.observations[0].bound.arm.index
     if isinstance(answer, InferenceResponse):
         for action in tally.actions:
             if action.is_in(answer.outputs):
-                tally.experiment.blame(action.metric, arm, facts, arrival.at, increment)
+                tally.blame(action.metric, arm, facts, arrival.at, increment)
 
 
 def _count_failure(
     tally: RouteTally, increment: Increment, facts: RequestFacts, outcome: Outcome, arrival: Arrival
 ) -> None:
-    seen, experiment = outcome.observations[0], tally.experiment
+    seen = outcome.observations[0]
     arm = seen.bound.arm.index
     _meet(tally, increment, facts)
     if not seen.run or tally.is_new(arm, seen.run):
         increment.runs_n += 1
     if seen.loses_run:  # one fault, whoever was in that run: it is judged beside runs, and nowhere else
         if tally.is_new(arm, -seen.run):
-            experiment.show(RUN_ERRORS, arm, arrival.event_id, arrival.at, increment)
+            tally.experiment.show(RUN_ERRORS, arm, arrival.event_id, arrival.at, increment)
         return
-    experiment.blame(EVENTS.get(seen.cause, ERROR_RATE), arm, facts, arrival.at, increment)
+    tally.blame(EVENTS.get(seen.cause, ERROR_RATE), arm, facts, arrival.at, increment)
     if len(outcome.observations) > 1:
-        experiment.blame(FALLBACK_RATE, arm, facts, arrival.at, increment)
+        tally.blame(FALLBACK_RATE, arm, facts, arrival.at, increment)
     _count_slow(tally, increment, seen.duration_s, arm, arrival)
 
 
@@ -126,6 +127,7 @@ def _count_gone(tally: RouteTally, increment: Increment, arrival: Arrival, facts
 
 def _meet(tally: RouteTally, increment: Increment, facts: RequestFacts) -> None:
     increment.requests_n += 1
+    tally.place(facts, increment)
     if facts.unit:
         tally.experiment.meet(facts.point, increment)
     else:

@@ -13,8 +13,10 @@ from msgspec import Struct, json
 
 from gateway.actions import Action
 from gateway.increments import Bad, CellIncrement, CellKey, Counts, Increment
+from gateway.slicing import Slicing
 from strategies.core.plan import RequestFacts
 from strategies.evidence.epochs import EPOCH_S, INVALID_OUTPUT, LATENCY_METRICS
+from strategies.evidence.slices import REQUESTS, sliced
 
 UNITS_LIMIT = 1 << 15  # units remembered per experiment; beyond, every other one stands for the rest, and so on
 BAD_LIMIT = 1 << 15  # units remembered per experiment and metric for having had their bad event
@@ -105,6 +107,7 @@ class Trial(Struct, frozen=True):
     arms: tuple[str, ...]  # by index
     slow_s: tuple[float, ...] = ()
     actions: tuple[Action, ...] = ()
+    slicings: tuple[Slicing, ...] = ()
 
 
 class RouteTally:
@@ -115,6 +118,8 @@ class RouteTally:
         self.experiment = experiment
         self.slow = tuple(zip(LATENCY_METRICS, trial.slow_s, strict=False))
         self.actions = trial.actions
+        self.slicings = trial.slicings
+        self.is_detailed = bool(trial.actions or trial.slicings)
         self._runs: list[set[int]] = [set() for _ in trial.arms]  # by the arm's index
         self._names = trial.arms
         shares = json.encode(trial.shares_ppm, order="sorted").decode()
@@ -138,6 +143,18 @@ class RouteTally:
         self.cells[epoch] = opened = [Increment() for _ in self._names]
         self.tallies.wake(self.experiment)
         return opened
+
+    def place(self, facts: RequestFacts, increment: Increment) -> None:
+        """Count a request in its slices."""
+        for slicing in self.slicings:
+            increment.event(sliced(REQUESTS, slicing.of(facts.attributes)))
+
+    def blame(self, metric: str, arm: int, facts: RequestFacts, at: float, increment: Increment) -> None:
+        """Count a bad event as the experiment does, and in the request's slices once more."""
+        self.experiment.blame(metric, arm, facts, at, increment)
+        for slicing in self.slicings:
+            name = slicing.of(facts.attributes)
+            self.experiment.blame(sliced(metric, name), arm, facts, at, increment)
 
     def is_new(self, arm: int, run: int) -> bool:
         """Whether an arm's run, by its number, is heard of for the first time. Its loss has minus that number."""

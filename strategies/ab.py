@@ -1,6 +1,6 @@
 """A/B: fixed shares of the units meet each candidate, the baseline keeps the rest; any number of arms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from strategies.core.arm import Arms
@@ -24,6 +24,7 @@ class Ab:
     shares: dict[str, Share]  # candidate -> share of the units, as written
     guardrails: tuple[Guardrail, ...] = DEFAULT_GUARDRAILS
     alpha: float = 0.05  # the chance that any candidate that is no worse is ever called worse
+    slices: dict[str, tuple[str, ...]] = field(default_factory=dict)  # attribute -> values that are compared apart too
 
     def problems(self, arms: Arms) -> list[Problem]:
         found = [

@@ -6,6 +6,7 @@ from gateway.config.acting import action_problems
 from gateway.config.documents import ArmDoc, DefaultsDoc, RouteDoc
 from gateway.config.hosting import hosting_problems
 from gateway.config.remote import REMOTE, remote_problems
+from gateway.config.slicing import slice_problems
 from strategies.core.arm import Arm, Arms, Role
 from strategies.core.decider import SHADOWS_LIMIT
 from strategies.core.spec import Problem, duration_problems, duration_s, known_candidate, share_problems
@@ -24,6 +25,7 @@ def problems_of(document: RouteDoc) -> list[Problem]:
         ]
         found += _shadows(document, arms)
         found += action_problems(document)
+        found += slice_problems(document)
     return found
 
 

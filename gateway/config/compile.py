@@ -12,6 +12,7 @@ from gateway.config.documents import ArmDoc, LayersDoc, RouteDoc, ShadowDoc, Sou
 from gateway.config.hosting import hosting_of, threads_of
 from gateway.config.layers import gates_of
 from gateway.config.remote import server_of
+from gateway.config.slicing import slicings_of
 from gateway.facts import Source
 from gateway.routing.table import ShadowTerms
 from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
@@ -68,6 +69,7 @@ def compile_route(
         coin_salt=effective_salt(document.salt or document.route, document.epoch),
         state=state,
         actions=actions_of(document),
+        slicings=slicings_of(document),
         notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
     )
 

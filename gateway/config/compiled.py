@@ -12,6 +12,7 @@ from gateway.actions import Action
 from gateway.facts import Gatherer, Source
 from gateway.overrides import may_force
 from gateway.routing.table import ShadowTerms
+from gateway.slicing import Slicing
 from gateway.tally import Trial
 from runners.core.runner import ModelRef
 from runners.ray.members import APPLICATION
@@ -80,6 +81,7 @@ class CompiledRoute(Struct, frozen=True):
     coin_salt: str = ""  # what the coins of merged answers are hashed with
     state: RouteState = None
     actions: tuple[Action, ...] = ()
+    slicings: tuple[Slicing, ...] = ()
 
     def experiment(self, revision: int) -> str:
         """The name under which evidence is kept, for a route that is first served by `revision`."""
@@ -90,7 +92,7 @@ class CompiledRoute(Struct, frozen=True):
         shares = {plan.assigned.name: plan.share_ppm for plan in self.plans if plan.assigned is not None}
         arms = tuple(each.arm.name for each in self.arms)
         step, slow_s = (self.state.step, self.state.slow_s) if self.state else (0, ())
-        return Trial(self.experiment(revision), step, shares, arms, slow_s, self.actions)
+        return Trial(self.experiment(revision), step, shares, arms, slow_s, self.actions, self.slicings)
 
     @property
     def holdout(self) -> Draw | None:

@@ -20,6 +20,7 @@ NEW_EXPERIMENT = (
     "strategy.candidate",
     "strategy.guardrails",
     "strategy.alpha",
+    "strategy.slices",
     "actions",
     "unit",
     "hash",

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gateway.config.documents import RouteDoc
 from gateway.publishing.prepare import Meaning
+from gateway.publishing.slicing import InSlice, Questions, Sliced, interval_words, questions_of
 from strategies.core.arm import Role
 from strategies.evidence.contrast import Contrast, Contrasted, Interval, contrasted, contrasts
 from strategies.evidence.epochs import EPOCH_S, Epoch
@@ -49,14 +50,16 @@ def rules_of(document: RouteDoc) -> tuple[Rule, ...]:
 class Trial:
     """One experiment as far as it was read."""
 
-    def __init__(self, experiment: str, rules: tuple[Rule, ...]) -> None:
+    def __init__(self, experiment: str, rules: tuple[Rule, ...], questions: Questions) -> None:
         self.experiment = experiment
         self.rules = rules
+        self.questions = questions
         self.epoch = 0
         self.requests_n: dict[str, int] = {}
         self.units_n: dict[str, int] = {}
         self._evidence: list[Evidence] = [start(rule) for rule in rules]
         self._contrasted = [Contrasted(rule.candidate, rule.baseline) for rule in rules]
+        self._sliced = Sliced(rules, questions)
         self._shares: Mapping[str, int] = {}
         self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT_N)  # epoch, its requests
 
@@ -71,35 +74,41 @@ class Trial:
             for place, rule in enumerate(self.rules):
                 self._evidence[place] = fold(rule, self._evidence[place], epoch)
                 self._contrasted[place] = contrasted(self._contrasted[place], epoch)
+            self._sliced.read(epoch)
 
     def tell(self) -> dict[str, Any]:
         """All of it as plain values. `until` is the Unix time up to which requests are counted."""
         judged = [judge(rule, evidence) for rule, evidence in zip(self.rules, self._evidence, strict=True)]
+        slices = self._sliced.look()
         return {
             "experiment": self.experiment,
             "until": float((self.epoch + 1) * EPOCH_S) if self.epoch else 0.0,
             "requests": dict(self.requests_n),
             "units": dict(self.units_n),
             "comparisons": [
-                self._compare(rule, judgement, contrasts(found, rule.alpha))
+                self._compare(rule, judgement, contrasts(found, rule.alpha), slices.get(rule.candidate, []))
                 for rule, judgement, found in zip(self.rules, judged, self._contrasted, strict=True)
             ],
         }
 
-    def _compare(self, rule: Rule, judgement: Judgement, found: tuple[Contrast, ...]) -> dict[str, Any]:
+    def _compare(
+        self, rule: Rule, judgement: Judgement, found: tuple[Contrast, ...], slices: list[InSlice]
+    ) -> dict[str, Any]:
         missing_n = self._missing_n(rule, judgement)
         missing_s = missing_n / self._pace() if missing_n and self._pace() else None
+        differing = _differing(found) + self._sliced.words(slices)
         return {
             "candidate": rule.candidate,
             "baseline": rule.baseline,
             "verdict": judgement.verdict.value,
-            "sentence": self._sentence(rule, judgement, found, missing_n),
+            "sentence": self._sentence(rule, judgement, differing, missing_n),
             "missing_requests": missing_n,
             "missing_s": missing_s,
             "srm_e_value": e_value(judgement.srm_log_e),
             "is_srm": judgement.srm_log_e >= -log(rule.srm_alpha),
             "guardrails": [_tell_reading(reading) for reading in judgement.readings],
             "contrasts": [_tell_contrast(contrast) for contrast in found],
+            "slices": [_tell_slice(each) for each in slices],
         }
 
     def _missing_n(self, rule: Rule, judgement: Judgement) -> int | None:
@@ -117,22 +126,22 @@ class Trial:
         epochs_n = self._recent[-1][0] - self._recent[0][0] + 1
         return sum(requests_n for _, requests_n in self._recent) / (epochs_n * EPOCH_S)
 
-    def _sentence(self, rule: Rule, judgement: Judgement, found: tuple[Contrast, ...], missing_n: int | None) -> str:
+    def _sentence(self, rule: Rule, judgement: Judgement, differing: str, missing_n: int | None) -> str:
         if not self.epoch:
             return "nothing has been counted yet"
         match judgement.verdict:
             case Verdict.FAIL:
                 about = [each for each in judgement.readings if each.metric == judgement.guardrail]
                 words = [judgement.why, *map(reading_words, about)]
-                return f"{rule.candidate} is worse: {'; '.join(words)}{_differing(found)}"
+                return f"{rule.candidate} is worse: {'; '.join(words)}{differing}"
             case Verdict.HALT:
                 return f"nothing is decided: {judgement.why}"
             case Verdict.PROVEN:
                 guarded = ", ".join(bound.metric for bound in rule.bounds)
-                return f"{rule.candidate} is no worse than {rule.baseline} in {guarded}{_differing(found)}"
+                return f"{rule.candidate} is no worse than {rule.baseline} in {guarded}{differing}"
             case Verdict.UNSURE | Verdict.CLEAR:
                 warned = f"{judgement.why}; " if judgement.guardrail else ""
-                return f"{warned}{self._wait(missing_n)}{_differing(found)}"
+                return f"{warned}{self._wait(missing_n)}{differing}"
 
     def _wait(self, missing_n: int | None) -> str:
         if missing_n is None:
@@ -157,28 +166,25 @@ class Trials:
                 line["evidence"] = None
                 rules = rules_of(meaning.document(line["route"])) if line["strategy"] == STRATEGY else ()
                 if rules:
-                    trial = self._trial(known, f"{line['route']}@{meaning.kept[line['route']].began}", rules)
+                    asked = questions_of(meaning.document(line["route"]))
+                    trial = self._trial(known, f"{line['route']}@{meaning.kept[line['route']].began}", rules, asked)
                     trial.read(ledger().epochs(trial.experiment, trial.epoch))
                     line["evidence"] = trial.tell()
                     sentences = [f"{each['candidate']}: {each['sentence']}" for each in line["evidence"]["comparisons"]]
                     line["sentence"] = "; ".join((line["sentence"], *sentences))
         return told
 
-    def _trial(self, known: Mapping[str, Trial], experiment: str, rules: tuple[Rule, ...]) -> Trial:
+    def _trial(self, known: Mapping[str, Trial], experiment: str, rules: tuple[Rule, ...], asked: Questions) -> Trial:
         found = known.get(experiment)
-        if found is None or found.rules != rules:
-            found = Trial(experiment, rules)
+        if found is None or (found.rules, found.questions) != (rules, asked):
+            found = Trial(experiment, rules, asked)
         self._known[experiment] = found
         return found
 
 
 def _differing(found: tuple[Contrast, ...]) -> str:
     """The metrics in which the arms are surely not alike."""
-    words = [
-        f"{each.metric} {each.ratio.estimate:.3g}x ({each.ratio.low:.3g}x to {each.ratio.high:.3g}x)"
-        for each in found
-        if each.differs and each.ratio
-    ]
+    words = [f"{each.metric} {interval_words(each)}" for each in found if each.differs and each.ratio]
     return f"; differs in {', '.join(words)}" if words else ""
 
 
@@ -207,6 +213,11 @@ def _tell_contrast(contrast: Contrast) -> dict[str, Any]:
         "ratio": _tell_interval(contrast.ratio),
         "differs": contrast.differs,
     }
+
+
+def _tell_slice(each: InSlice) -> dict[str, Any]:
+    told = [_tell_contrast(contrast) | {"differs": contrast.metric in each.found} for contrast in each.contrasts]
+    return {"slice": each.name, "requests": list(each.requests_n), "contrasts": told}
 
 
 def _tell_interval(interval: Interval | None) -> dict[str, float | None] | None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from strategies.evidence.epochs import RUN_ERRORS, ArmCounts, Epoch, Moments
 from strategies.evidence.means import Difference, absolute, half_width, mean, passes_gate, proportion, relative
 from strategies.evidence.share_test import gained, log_mean, plus
+from strategies.evidence.slices import whole
 
 RATIOS = (0.1, 0.2, 1 / 3, 0.5, 1 / 1.5, 0.8, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)  # of each alternative to what is tested
 WIDEST = log(1e6)  # of a ratio that is told
@@ -73,7 +74,7 @@ class Contrast(Struct, frozen=True):
 
 def contrasted(before: Contrasted, epoch: Epoch) -> Contrasted:
     """With one more epoch; one that lost counts, or in which an arm had no share, is left out."""
-    arms = epoch.arms.get(before.candidate, NOBODY), epoch.arms.get(before.baseline, NOBODY)
+    arms = whole(epoch.arms.get(before.candidate, NOBODY)), whole(epoch.arms.get(before.baseline, NOBODY))
     shares = epoch.shares_ppm.get(before.candidate, 0), epoch.shares_ppm.get(before.baseline, 0)
     if epoch.lost or not all(shares):
         return before

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections import Counter as Counts
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.actions import Action
 from gateway.arrival import Arrival, Reply
@@ -12,6 +13,7 @@ from gateway.execution.executor import execute
 from gateway.execution.outcome import Observation, Outcome
 from gateway.increments import LATENCY_BOUNDS_S, Increment, quantile_of
 from gateway.recording import Recorder
+from gateway.slicing import Slicing
 from gateway.tally import BAD_LIMIT, CELLS_LIMIT, EXAMPLES_LIMIT, Tallies, Trial
 from observability.metrics import Metrics
 from observability.tracing import Tracing
@@ -30,6 +32,7 @@ from strategies.core.plan import RequestFacts
 NOW = 1_700_000_005.0
 EPOCH = 170_000_000
 UNITS_LIMIT = 1000  # in place of more
+COUNTRY = Slicing(0, {"nz": "country=nz", "au": "country=au"}, "country=other")
 SHARES = '{"new":1000000,"old":0}'
 
 
@@ -43,12 +46,29 @@ def counted(bind, tallies, route_request, endpoints):
     """Lead a request through an executor whose candidate does what the script says, and count it."""
 
     async def count(
-        script=None, *, at: float = NOW, slow_s=(), actions=(), has_outcome: bool = True, waited_s=0.0, **headers
+        script=None,
+        *,
+        at: float = NOW,
+        slow_s=(),
+        actions=(),
+        country: str | None = None,
+        has_outcome: bool = True,
+        waited_s=0.0,
+        **headers,
     ):
-        trial = Trial("digits@1", 0, {"new": 1_000_000, "old": 0}, ("old", "new"), slow_s, actions)
+        trial = Trial(
+            "digits@1",
+            0,
+            {"new": 1_000_000, "old": 0},
+            ("old", "new"),
+            slow_s,
+            actions,
+            () if country is None else (COUNTRY,),
+        )
         route = bind(tally=tallies.route(trial))
         endpoints["new"].script = script
         routed = route_request(route, **headers)
+        routed = replace(routed, facts=replace(routed.facts, attributes=(country or "",)))
         arrival = Arrival(at, routed.deadline_at - 5.0 - waited_s, routed.facts.event_id, "http", {})
         if routed.decision.plan.assigned is not None:
             route.tally.begin(at)
@@ -203,6 +223,33 @@ async def test_what_the_fallback_answers_is_no_action_of_the_candidate(counted, 
     """It has answered nothing."""
     await counted(ExecutionFailed("x"), actions=(SAYS_ONE, SAYS_TWO))
     assert {"error_rate": 1, "fallback_rate": 1} == only(tallies).events
+
+
+async def test_every_request_is_in_one_slice_of_an_attribute_and_a_value_that_is_not_declared_in_other(
+    counted, tallies
+):
+    for country in ("nz", "nz", "au", "xx", ""):
+        await counted(country=country)
+    found = only(tallies)
+    assert (5, 5) == (found.requests_n, found.runs_n)
+    assert {"requests|country=nz": 2, "requests|country=au": 1, "requests|country=other": 2} == found.events
+
+
+async def test_a_bad_event_counts_in_its_slice_as_it_does_in_the_whole(counted, tallies):
+    """A unit's first in each: ann has erred twice, in two slices."""
+    for unit, country in (("ann", "nz"), ("ann", "nz"), ("ann", "au")):
+        await counted(ExecutionFailed("x"), country=country, x_turnout_unit=unit)
+    found = only(tallies)
+    assert {"requests|country=nz": 2, "requests|country=au": 1} == found.events
+    assert Counts(
+        ["error_rate", "fallback_rate"]
+        + [f"{metric}|country={country}" for metric in ("error_rate", "fallback_rate") for country in ("nz", "au")]
+    ) == Counts(bad.metric for bad in found.bad)
+
+
+async def test_an_action_counts_in_its_slice(counted, tallies):
+    await counted(actions=(SAYS_TWO,), country="nz")
+    assert {"requests|country=nz": 1, "action:two": 1, "action:two|country=nz": 1} == only(tallies).events
 
 
 def cell(tally, epoch: int, arm: int) -> Increment:

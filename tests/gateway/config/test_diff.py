@@ -129,6 +129,13 @@ def test_every_change_has_its_words(changes, words):
             {"arms": BASE["arms"] | {"new": {"model": "file:b.onnx", "role": "candidate"}}},
             ("the model of new",),
         ),
+        (
+            {
+                "attributes": {"country": {"header": "x-country"}},
+                "strategy": {"kind": "ab", "shares": {"new": "5%"}, "slices": {"country": ["nz"]}},
+            },
+            ("strategy.slices",),
+        ),
         ({"timeout": "2s", "fallback": ["old", "dumb"], "shadow": [{"candidate": "newer"}]}, ()),
     ],
 )

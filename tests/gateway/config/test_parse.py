@@ -26,6 +26,7 @@ strategy:
 shadow: [{candidate: new, share: 20%}]
 expires: 2027-01-31
 """
+AB = "kind: ab\n  shares: {new: 50%}"
 
 
 def problems(text: str) -> list[str]:
@@ -95,6 +96,29 @@ def test_a_correct_document_is_read():
             "expires: 2027-01-31",
             "actions: {block: {output: score, above: .nan}}",
             "digits.yaml:15:34: actions.block.above: nothing compares to NaN",
+        ),
+        *(
+            ("kind: canary\n  candidate: new\n  ramp: [{share: 5%}, {share: 0.5, bake: 1h}]", f"{AB}\n  {slices}", said)
+            for slices, said in (
+                (
+                    "slices: {country: [nz]}",
+                    "digits.yaml:13:12: strategy.slices.country: no attribute is called 'country'",
+                ),
+                (
+                    "slices: {region: []}",
+                    "digits.yaml:13:12: strategy.slices.region: a slice is a value, and there is none",
+                ),
+                (
+                    "slices: {region: [nz, other]}",
+                    "digits.yaml:13:25: strategy.slices.region[1]: 'other' cannot name a slice",
+                ),
+                ("slices: {region: [nz, nz]}", "digits.yaml:13:25: strategy.slices.region[1]: 'nz' is listed twice"),
+                ("slices: {region: [1]}", "digits.yaml:13:21: strategy.slices.region[0]: must be text"),
+                (
+                    f"slices: {{region: [{', '.join(f'r{n}' for n in range(16))}]}}",
+                    "strategy.slices: these are 17 slices",
+                ),
+            )
         ),
         ("expires: 2027-01-31", "timeout: 5", "digits.yaml:15:1: timeout: must be text"),
         ("expires: 2027-01-31", "timeout: 1h", "digits.yaml:15:1: timeout: a timeout of 1h is out of range"),

@@ -1,6 +1,7 @@
 """What is said of an A/B test: numbers, a sentence, and how much more it takes to know."""
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 
@@ -8,6 +9,7 @@ from gateway.config.contents import Contents
 from gateway.config.problems import ConfigRefused
 from gateway.publishing.change import Apply
 from gateway.publishing.prepare import nothing_yet, prepare
+from gateway.publishing.slicing import Sliced, questions_of
 from gateway.publishing.trials import NEVER, Trials, rules_of
 from strategies.evidence.epochs import ERROR_RATE, INVALID_OUTPUT, ArmCounts, Epoch, Moments
 from tests.gateway.conftest import TODAY
@@ -19,9 +21,11 @@ arms:
   old: {model: "file:old.onnx", role: baseline}
   new: {model: "file:new.onnx", role: candidate}
   newer: {model: "file:newer.onnx", role: candidate}
+attributes: {country: {header: x-country}}
 strategy: %s
 """
 AB = "{kind: ab, shares: {new: 50%}, guardrails: [{metric: error_rate, no_worse_than: 2x}]}"
+SLICED = AB.replace("{kind: ab,", "{kind: ab, slices: {country: [nz, au]},")
 SHARES = {"new": 500_000, "old": 500_000}
 
 
@@ -124,6 +128,64 @@ def test_measured_values_are_told_with_both_means(meaning):
     (found,) = tell(meaning(), Kept(epochs(20, new, old)))["evidence"]["comparisons"]
     (contrast,) = [each for each in found["contrasts"] if each["metric"] == "latency_s"]
     assert (contrast["kind"], contrast["candidate"], contrast["baseline"]) == ("mean", 0.06, 0.05)
+
+
+def in_slices(requests_n: int, bad_n: dict[str, int]) -> ArmCounts:
+    """So many requests of every slice, and bad events by slice."""
+    events = {ERROR_RATE: sum(bad_n.values())}
+    for value, n in bad_n.items():
+        events |= {f"requests|country={value}": requests_n, f"{ERROR_RATE}|country={value}": n}
+    return ArmCounts(requests_n * len(bad_n), requests_n * len(bad_n), requests_n * len(bad_n), events=events)
+
+
+def test_slices_in_which_the_arms_differ_are_named_with_what_that_is_worth(meaning):
+    """Harm in one country of three, which the whole does not show."""
+    new, old = in_slices(100, {"nz": 6, "au": 1, "other": 2}), in_slices(100, {"nz": 2, "au": 3, "other": 4})
+    line = tell(meaning(SLICED), Kept(epochs(50, new, old)))
+    (found,) = line["evidence"]["comparisons"]
+    told = {each["slice"]: each for each in found["slices"]}
+
+    assert not found["contrasts"][0]["differs"]
+    assert list(told) == ["country=nz", "country=au", "country=other"]
+    assert told["country=nz"]["requests"] == [5000, 5000]
+    assert told["country=nz"]["contrasts"][0]["ratio"]["low"] > 1 > told["country=au"]["contrasts"][0]["ratio"]["high"]
+    assert "; differs in slices country=nz in error_rate 3x (" in line["sentence"]
+    assert line["sentence"].endswith(" (at most 5% of such findings are wrong on average)")
+
+
+def test_what_differs_by_its_interval_is_just_what_is_found(meaning):
+    """However many carry one another."""
+    for n in range(2, 40):
+        new, old = in_slices(100, {"nz": n, "au": 30, "other": 5}), in_slices(100, {"nz": 10, "au": 10, "other": 5})
+        (found,) = tell(meaning(SLICED), Kept(epochs(1, new, old)))["evidence"]["comparisons"]
+        for each in found["slices"]:
+            (contrast,) = each["contrasts"]
+            low, high = contrast["ratio"]["low"], contrast["ratio"]["high"]
+            assert contrast["differs"] is not (low <= 1 <= high)
+
+
+def test_of_equal_arms_looked_at_all_the_time_few_are_ever_found_to_differ_in_a_slice(meaning):
+    """A hundred experiments, each looked at forty times. Where one slice is nearly twice as bad, most find it."""
+    document, chance = meaning(SLICED).document("digits"), Random(7)
+
+    def is_ever_found(share: float) -> bool:
+        sliced = Sliced(rules_of(document), questions_of(document))
+        for number in range(40):
+            new_n = {value: sum(chance.random() < 0.5 for _ in range(10)) for value in ("au", "other")}
+            new_n["nz"] = sum(chance.random() < share for _ in range(10))
+            old_n = {value: 10 - n for value, n in new_n.items()}
+            sliced.read(*epochs(1, in_slices(100, new_n), in_slices(100, old_n), first=100 + number))
+            if sliced.found():
+                return True
+        return False
+
+    assert sum(is_ever_found(0.5) for _ in range(100)) <= 5
+    assert sum(is_ever_found(0.65) for _ in range(20)) >= 15
+
+
+def test_without_slices_none_are_told(meaning):
+    (found,) = tell(meaning(), Kept(epochs(5, counts(100, 1), counts(100, 1))))["evidence"]["comparisons"]
+    assert found["slices"] == []
 
 
 def test_what_was_read_is_not_read_again(meaning):
