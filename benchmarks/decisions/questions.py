@@ -12,23 +12,24 @@ from benchmarks.decisions.worlds import CONTRASTS, WORLDS, alarms
 
 
 class Question(NamedTuple):
-    """One table: its cases, one run of a case, the share of `--runs` it takes, and how it is written."""
+    """One table: its cases, one run of a case, the share of `--runs` it takes, how it is written, what it misses."""
 
     name: str
     cases: Sequence[Any]
     run: Callable[[Any, np.random.Generator], Any]
     part: float
     render: Callable[[Sequence[Any], list[list[Any]]], str]
+    misses: Callable[[Sequence[Any], list[list[Any]]], list[str]] = tables.missed_medians
 
 
 QUESTIONS = (
-    Question("worlds", (*WORLDS, *CONTRASTS), alarms, 1.0, tables.worlds),
+    Question("worlds", (*WORLDS, *CONTRASTS), alarms, 1.0, tables.worlds, tables.missed_worlds),
     Question("errors", delays.ERRORS, delays.one_error, 0.5, tables.errors),
     Question("blocks", delays.BLOCKS, delays.one_error, 0.5, tables.errors),
     Question("latency", delays.LATENCY, delays.one_latency, 0.5, tables.errors),
     Question("late", delays.LATE, delays.one_late, 0.5, tables.late),
     Question("proofs", delays.PROOFS, delays.one_proof, 0.5, tables.proofs),
-    Question("deaths", delays.DEATHS, delays.one_death, 0.5, tables.deaths),
+    Question("deaths", delays.DEATHS, delays.one_death, 0.5, tables.deaths, tables.nothing_missed),
 )
 
 

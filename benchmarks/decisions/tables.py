@@ -96,12 +96,28 @@ def spread(values: Sequence[float]) -> str:
     return f"{middle(list(values)):,.0f} ({quantile(list(values), 0.9):,.0f})"
 
 
-def misses(cases: Sequence[Any], found: Sequence[Sequence[Sequence[float]]], level: int) -> list[str]:
-    """The cases whose median is further from the promised one than tolerated."""
+def missed_worlds(cases: Sequence[World], found: Sequence[Sequence[Alarms]]) -> list[str]:
+    """The worlds in which more innocent candidates are rolled back than promised."""
+    rates = [sum(each.ours for each in runs) / len(runs) for runs in found]
+    return [
+        f"{world.name}: {rate:.1%} rolled back, at most {highest_rate(len(runs)):.1%} promised"
+        for world, runs, rate in zip(cases, found, rates, strict=True)
+        if world.is_promised and rate > highest_rate(len(runs))
+    ]
+
+
+def missed_medians(cases: Sequence[Any], found: Sequence[Sequence[Sequence[float]]]) -> list[str]:
+    """The cases of which a median is further from the promised one than tolerated."""
     missed = []
     for case, runs in zip(cases, found, strict=True):
-        if level < len(case.promised):
-            half = middle([run[level] for run in runs])
-            if half > (1 + TOLERANCE) * case.promised[level]:
-                missed.append(f"{case.name}, share {case.share:.0%}: {half / case.promised[level]:.2f}")
+        promised = case.promised if isinstance(case.promised, tuple) else (case.promised,)
+        for level, wanted in enumerate(promised):
+            part = middle([run[level] for run in runs]) / wanted
+            if not abs(part - 1) <= TOLERANCE:
+                missed.append(f"{case}: {part:.2f} of {wanted:,}")
     return missed
+
+
+def nothing_missed(_cases: Sequence[Any], _found: Sequence[Sequence[Any]]) -> list[str]:
+    """Of what nothing is promised."""
+    return []

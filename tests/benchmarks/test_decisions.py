@@ -5,8 +5,9 @@ import pytest
 
 from benchmarks.decisions import __main__ as decisions
 from benchmarks.decisions import delays, tables
+from benchmarks.decisions.questions import QUESTIONS
 from benchmarks.decisions.streams import split
-from benchmarks.decisions.worlds import CONTRASTS, WORLDS, alarms
+from benchmarks.decisions.worlds import CONTRASTS, WORLDS, Alarms, alarms
 from strategies.evidence.rule import Form
 
 RUNS_N = 12
@@ -83,3 +84,20 @@ def test_tables_are_written_newest_first_and_the_same_for_any_number_of_processe
 
 def test_every_request_goes_to_one_of_the_arms():
     assert sum(split(np.random.default_rng(1), 1000, 0.05)) == 1000
+
+
+def test_the_command_ends_with_1_and_names_the_rows_that_miss(monkeypatch, capsys):
+    """A median of two runs proves nothing, so what they are is given here."""
+    case = delays.ERRORS[0]
+    for times, ends in ((1.2, 0), (0.7, 1), (1.3, 1), (float("inf"), 1)):
+        runs = [[n * times for n in case.promised]] * 3
+        monkeypatch.setattr(decisions, "answer", lambda question, *_, runs=runs: [runs] * len(question.cases))
+        monkeypatch.setattr(decisions, "QUESTIONS", [QUESTIONS[1]._replace(cases=(case,))])
+        assert ends == decisions.main(["--jobs", "1"])
+        assert ends == ("missed: " in capsys.readouterr().err)
+
+
+def test_too_many_false_rollbacks_are_a_miss_where_they_are_promised_against():
+    worlds, runs = (*WORLDS[:1], *CONTRASTS), [Alarms(n < 2, auto=False, pooled_z=True, fixed=True) for n in range(5)]
+    (missed,) = tables.missed_worlds(worlds, [runs, runs])
+    assert "constant 1 %: 40.0% rolled back" in missed
