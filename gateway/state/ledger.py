@@ -130,9 +130,7 @@ def _counts(parts: Sequence[Stored]) -> ArmCounts:
         runs_n=whole.runs_n,
         withheld_n=whole.withheld_n,
         events=whole.events,
-        values={LATENCY: Moments(sum(whole.latency_n.values()), *latency)}
-        if whole.latency_n
-        else {}
+        values=({LATENCY: Moments(sum(whole.latency_n.values()), *latency)} if whole.latency_n else {})
         | {
             metric: Moments(sum(n for n, _, _ in sums), fsum(s for _, s, _ in sums), fsum(q for _, _, q in sums))
             for metric, sums in values.items()

@@ -65,6 +65,12 @@ def test_what_a_worker_counts_is_read_as_an_epoch(book, ledger):
     )
 
 
+def test_measured_values_are_read_beside_durations(book, ledger):
+    book(("w", 1, counts(cell(requests_n=2, latency_n={3: 2}, latency_s=0.5, values={"spent": (2, 3.0, 5.0)}))))
+    (epoch,) = ledger.epochs(NAME)
+    assert {"latency_s": Moments(2, 0.5, 0.0), "spent": Moments(2, 3.0, 5.0)} == epoch.arms["new"].values
+
+
 def test_what_was_booked_is_not_booked_again(book, ledger):
     """The control process died after it had stored and before it could say so."""
     for _ in range(2):

@@ -126,6 +126,15 @@ def test_runs_are_compared_with_runs():
     assert judge(rule, folded(rule, counts)).readings[0].log_e < 0
 
 
+@pytest.mark.parametrize(("failed_n", "said"), [(6, Verdict.FAIL), (1, Verdict.PROVEN)])
+@pytest.mark.parametrize("size", [1, 100, 5000])
+def test_lost_runs_say_the_same_however_many_requests_shared_them(size, failed_n, said):
+    """Of five hundred runs in an epoch the baseline loses one, and the candidate one or six."""
+    rule = rule_of(events_bound(RUN_ERRORS, ratio=3.0))
+    counts = [arm(500 * size, n, RUN_ERRORS, runs_n=500) for n in (failed_n, 1)]
+    assert verdict(rule, [epoch(n, *counts) for n in range(40)]) is said
+
+
 def test_one_alpha_is_shared_by_all_bounds():
     """What just condemns under one bound does not under four."""
     epochs = [epoch(1, arm(400, 14), arm(400, 1))]
