@@ -7,8 +7,8 @@ from time import time
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.config.acting import output_problems
 from gateway.config.compiled import CompiledArm, CompiledRoute
+from gateway.config.countable import output_problems
 from gateway.config.likeness import difference_of
 from gateway.config.mergeable import merge_problems
 from gateway.routing.broken import BrokenEndpoint

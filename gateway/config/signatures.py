@@ -6,9 +6,10 @@ What opens the models asks again, and knows more: files leave sizes open, and so
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gateway.config.acting import actions_of, output_problems
+from gateway.config.acting import actions_of
 from gateway.config.check import arms_of
 from gateway.config.contents import model_file
+from gateway.config.countable import output_problems
 from gateway.config.directory import Configuration, place_of_route
 from gateway.config.documents import ArmDoc, RouteDoc
 from gateway.config.extends import extended
