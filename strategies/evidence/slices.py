@@ -42,8 +42,8 @@ def whole(counts: ArmCounts) -> ArmCounts:
 
 
 def _part(counts: ArmCounts, name: str, crowded: tuple[str, ...]) -> ArmCounts:
-    parts = {tuple(key.split(MARK, 1)): n for key, n in counts.events.items() if MARK in key and key not in crowded}
-    events = {metric: n for (metric, where), n in parts.items() if where == name}
+    parts = [(*key.partition(MARK)[::2], n) for key, n in counts.events.items() if key not in crowded]
+    events = {counted: n for counted, where, n in parts if where == name}
     return ArmCounts(requests_n=events.pop(REQUESTS, 0), events=events)
 
 

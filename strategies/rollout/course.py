@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from strategies.core.state import WAITING, RolloutState
+from strategies.core.state import WAITING, Phase, RolloutState
 from strategies.evidence.epochs import EPOCH_S, ArmCounts, Epoch
 from strategies.evidence.rule import Evidence, Judgement, Rule, Verdict, fold, judge, start
 from strategies.rollout.machine import Event, Verb, move
@@ -67,8 +67,12 @@ def after_epoch(course: Course, parts: Sequence[Epoch], rule: Rule, ramp: Ramp) 
 
 
 def after_pause(course: Course, first: int, number: int, ramp: Ramp) -> Course:
-    """In the epochs from `first` to before `number` nothing was counted: patience runs out, at the end of one."""
-    for silent in range(first, number):
+    """In the epochs from `first` to before `number` nothing was counted: patience runs out, at the end of one.
+
+    Where nobody's patience runs, the last of them tells all, however long the pause.
+    """
+    is_patient = course.state.phase is Phase.BAKING and course.judgement.verdict is not Verdict.HALT
+    for silent in range(first if is_patient else max(first, number - 1), number):
         if course.has_moved or course.state.phase not in WAITING:
             break
         course = _ticked(course, float((silent + 1) * EPOCH_S), ramp)

@@ -13,11 +13,12 @@ from time import monotonic, sleep
 
 import pytest
 
+from tests.chaos.marks import only_in_chaos
 from tests.gateway.feedback.shop import Client, settled, write_shop
 from tests.gateway.feedback.test_through_the_gateway import GOLDEN
 
 pytestmark = [
-    pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos runs it"),
+    only_in_chaos,
     pytest.mark.timeout(900),
 ]
 LISTS_N = 20_000

@@ -23,10 +23,9 @@ from runners.core.tensor import InferenceRequest, Tensor
 from runners.ray.endpoint import HopEndpoint
 from runners.ray.members import Address, Member, Membership
 from runners.ray.settings import Dial
+from tests.chaos.marks import only_in_chaos
 
-pytestmark = pytest.mark.skipif(
-    "TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos kills and freezes replicas"
-)
+pytestmark = only_in_chaos
 
 REPLICA = Path(__file__).parents[1] / "runners" / "ray" / "a_replica.py"
 MODEL = '<ir_version: 9, opset_import: ["": 17]> m (float[N,4] x) => (float[N,4] y) { y = Neg(x) }'

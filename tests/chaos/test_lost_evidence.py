@@ -9,18 +9,17 @@ from contextlib import closing
 from pathlib import Path
 from time import monotonic, time
 
-import pytest
-
 from gateway.increments import Counts
 from gateway.state.bookings import Booking, Bookings
 from gateway.state.closing import Reporter
 from gateway.state.database import FILE
 from gateway.state.shelf import Shelf
+from tests.chaos.marks import only_in_chaos
 
 ROOT = Path(__file__).parents[2]
 MODELS, FAULTS = ROOT / "configs" / "models", ROOT / "examples" / "faults"
 LIMIT_S = 60
-pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos kills")
+pytestmark = only_in_chaos
 REQUESTS_N = int(os.environ.get("TURNOUT_CHAOS_REQUESTS", "3000"))
 
 

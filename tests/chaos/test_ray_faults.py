@@ -17,6 +17,7 @@ from time import monotonic, sleep
 import pytest
 
 from runners.ray.local import processes_of
+from tests.chaos.marks import only_in_chaos
 from tests.chaos.ray_clusters import (
     LINEAR,
     START_LIMIT_S,
@@ -33,7 +34,7 @@ from tests.chaos.ray_clusters import (
     write_configs,
 )
 
-pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos kills Ray")
+pytestmark = only_in_chaos
 
 OFTEN_N = 20  # two replicas, each killed every few seconds for two minutes, would be twice as many and more
 ROUTE = {

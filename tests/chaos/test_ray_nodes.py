@@ -3,7 +3,6 @@
 Only `make chaos` does this: it takes minutes.
 """
 
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -13,6 +12,7 @@ from time import monotonic, sleep
 import pytest
 
 from runners.ray.agent import UNWANTED_S
+from tests.chaos.marks import only_in_chaos
 from tests.chaos.ray_clusters import (
     LINEAR,
     START_LIMIT_S,
@@ -30,7 +30,7 @@ from tests.chaos.ray_clusters import (
 from tests.chaos.test_failing_shadows import accounts
 from tests.gateway.cli.test_serve_rollouts import asked
 
-pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos kills Ray")
+pytestmark = only_in_chaos
 
 AWAY_S = 150.0  # longer than Ray lets a driver live without a head
 LONG_UNWANTED_S = 2 * UNWANTED_S

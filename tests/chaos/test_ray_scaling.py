@@ -3,10 +3,9 @@
 Only `make chaos` does this: Ray takes its time to be sure.
 """
 
-import os
-
 import pytest
 
+from tests.chaos.marks import only_in_chaos
 from tests.chaos.ray_clusters import (
     LINEAR,
     ROOT,
@@ -20,7 +19,7 @@ from tests.chaos.ray_clusters import (
     write_configs,
 )
 
-pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="takes minutes; run make chaos")
+pytestmark = only_in_chaos
 
 MANY_N, MOST_N = 12, 3
 

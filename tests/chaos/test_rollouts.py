@@ -5,13 +5,13 @@ it hurt. These take minutes, so they are behind `make chaos`.
 """
 
 import json
-import os
 
 import pytest
 
+from tests.chaos.marks import only_in_chaos
 from tests.gateway.cli.test_serve_rollouts import FAULTS, MODELS, Load, asked, until_phase, write_route
 
-pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="takes minutes; run make chaos")
+pytestmark = only_in_chaos
 STEADY_N = 800  # answers before a candidate goes wrong
 SHORT = [{"share": "30%", "bake": "10s"}, {"share": "60%", "bake": "10s"}]
 

@@ -135,6 +135,15 @@ def test_silence_ends_patience_at_the_end_of_an_epoch_and_nothing_else() -> None
     assert (Phase.HELD, 0, 1600.0) == (course.state.phase, course.state.step, course.state.last_tick_s)
 
 
+def test_of_a_long_silence_a_rollout_that_waits_for_people_is_told_in_one_step() -> None:
+    """Observations may lie years apart, by a mistake in their unit or not, and each epoch between them costs time."""
+    held = move(RolloutState(last_tick_s=1000.0), Event(Verb.HOLD, now_s=1000.0), RAMP)
+    course = after_pause(enter(RULE, held), 100, 10**12, RAMP)
+
+    assert (Phase.HELD, 1e13) == (course.state.phase, course.state.last_tick_s)
+    assert after_pause(course, 10**12, 10**12, RAMP) == course
+
+
 def test_silence_is_told_once_however_often_one_looks() -> None:
     course = enter(RULE, RolloutState(last_tick_s=1000.0))
     for number in range(100, 130):
