@@ -46,7 +46,7 @@ conformance: clients ## let stock clients ask every kind of model under every st
 
 cluster: ## serve arms on a local Ray of this machine under every strategy
 	$(ENVIRONMENT) .venv dev turnout
-	@$(BIN)/python -m pytest tests/cluster --timeout 300 $(ARGS)
+	@$(BIN)/python -m pytest tests/cluster --timeout 900 $(ARGS)
 
 deploy: ## hold the manifests to published schemas, and carry the Dockerfile out
 	$(ENVIRONMENT) .venv dev turnout

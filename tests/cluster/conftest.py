@@ -12,21 +12,30 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
-from tests.conformance.conftest import Client
+from tests.conformance import conftest as conformance
+from tests.conformance.conftest import CLIENTS, Client
 from tests.conformance.test_inference import UNITS_N, request
 
 ROOT = Path(__file__).parents[2]
 WORLD = ROOT / "tests" / "conformance" / "world.py"
 MARK = "TURNOUT_CLUSTER_TEST"
-START_LIMIT_S = 180
+START_LIMIT_S = 300
 END_LIMIT_S = 15
-MODELS = ("pair", "text", "digits", "bool", "fp16", "bf16")  # both arms of each are replicas
-SINGLE = ("bool", "fp16", "bf16")  # where both arms compute the same, one application does for both
+SINGLE = ("every", "fp16", "bf16", "fp32", "fp64")  # where both arms compute the same, one application does for both
+MODELS = ("pair", "text", "digits", *SINGLE)
+FAULTS = {  # model -> why a fallback steps in for it, here and on Ray
+    "raises": "error",
+    "nan": "invalid_output",
+    "wrong-shape": "invalid_output",
+}
+LATE = "hangs-sometimes"
+PLACES = ("embedded", "ray")
 STRATEGIES = {
     "baseline": {"strategy": {"kind": "baseline"}},
     "ab": {"strategy": {"kind": "ab", "shares": {"new": "50%"}}},
@@ -59,6 +68,9 @@ def written_routes() -> Iterator[dict[str, object]]:
         newer = "old" if model in SINGLE else "new"
         for name, words in STRATEGIES.items():
             yield route(f"{model}-{name}", f"{model}-old", f"{model}-{newer}", **words)
+    for name, model in (("slow", "slow"), ("note", "note-old")):
+        yield route(name, "", "", **STRATEGIES["baseline"]) | {"arms": {"old": arm(model, "baseline", "v1")}}
+    yield route("pinned", "digits-old", "digits-new", pin=True, **STRATEGIES["ab"])
     here = {name: word for name, word in arm("digits-old", "baseline", "v1").items() if name != "resources"}
     arms = {
         "old": {**here, "runner": "embedded"},
@@ -69,8 +81,27 @@ def written_routes() -> Iterator[dict[str, object]]:
     yield {**route("mixed", "", "", **STRATEGIES["ab"]), "arms": arms, "shadow": shadow}
     rankers = {"kind": "interleave", "partners": ["new"], "ids": "ids", "k": 10}
     yield route("ranked", RANKERS[0], RANKERS[1], strategy=rankers, unit={"header": "x-turnout-unit"})
-    failing = {"strategy": {"kind": "ab", "shares": {"new": "100%"}}}
-    yield route("failing", "digits-old", "raises", **failing)
+    yield from failing_routes()
+
+
+def failing_routes() -> Iterator[dict[str, object]]:
+    """Candidates that get every unit and answer none: on Ray like their baselines, or like them in the gateway."""
+    words = {"strategy": {"kind": "ab", "shares": {"new": "100%"}}}
+    yield route("failing", "digits-old", "raises", **words)
+    for fault in (*FAULTS, LATE):
+        there = route(f"{fault}-ray", "digits-old", fault, timeout="10s", **words)
+        there["arms"]["new"]["outputs"] = {"nan": "reject"}
+        yield there
+        arms = {name: {k: v for k, v in each.items() if k != "resources"} for name, each in there["arms"].items()}
+        yield there | {"route": f"{fault}-embedded", "arms": arms, "defaults": {"runner": "embedded"}}
+
+
+def committed_route() -> str:
+    """The route of configs/, as it is but for where its models are hosted."""
+    text = (ROOT / "configs/routes/digits.yaml").read_text()
+    assert 2 == text.count("    golden: ")
+    text = text.replace("    golden: ", "    resources: {num_cpus: 0.01}\n    golden: ")
+    return text.replace("\narms:\n", "\ndefaults: {runner: ray}\narms:\n")
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +111,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, WORLD, folder], check=True)
     for file in (folder / "routes").iterdir():
         file.unlink()
+    shutil.copytree(ROOT / "configs/models", folder / "models", dirs_exist_ok=True)
+    for fault in (*FAULTS, LATE):
+        shutil.copy(ROOT / f"examples/faults/{fault}.onnx", folder / "models")
     for name in RANKERS:
         shutil.copy(ROOT / f"examples/search/{name}.onnx", folder / "models")
     for document in written_routes():
         (folder / "routes" / f"{document['route']}.yaml").write_text(json.dumps(document))
+    (folder / "routes" / "digits.yaml").write_text(committed_route())
     return folder
 
 
@@ -116,15 +151,21 @@ def gateway(gateway_process, world: Path, cases: list[dict], mark: str) -> Itera
 
 def _wait_for_replicas(gateway, cases: list[dict]) -> None:
     """A gateway answers before all replicas are there, by copies of its own; tests here are about the replicas."""
-    first = {case["model"]: case for case in reversed(cases)}
     asking = Client("reflected", gateway.http, gateway.grpc)
     until = monotonic() + START_LIMIT_S
-    for model, case in first.items():
+
+    def wait(is_there: Callable[[], bool], what: str) -> None:
+        while not is_there():
+            assert monotonic() < until, f"no replica answers for {what}"
+            sleep(0.2)
+
+    def is_replica(job: dict[str, object]) -> bool:
+        return asking.ask("infer", **job)["parameters"]["turnout_arm"] in ("old", "new")
+
+    wait(lambda: all(row["state"] == "READY" for row in asking.ask("index")), "some candidate")
+    for model, first in {case["model"]: case for case in reversed(cases)}.items():
         for number in range(UNITS_N):
-            job = request(asking, case, "raw", "ab", number)
-            while asking.ask("infer", **job)["parameters"]["turnout_arm"] not in ("old", "new"):
-                assert monotonic() < until, f"no replica answers for {model}"
-                sleep(0.2)
+            wait(partial(is_replica, request(asking, first, "raw", "ab", number)), model)
     asking.stop()
 
 
@@ -147,12 +188,28 @@ def wait_until() -> Callable[[Callable[[], object]], None]:
     return wait
 
 
-@pytest.fixture(scope="session", params=["curl", "reflected"])
+@pytest.fixture(scope="session", params=[name for name in CLIENTS if not name.endswith("_aio")])
 def client(request: pytest.FixtureRequest, gateway) -> Iterator[Client]:
+    """Stock clients where their environments have been made, and those that need none."""
+    environment = CLIENTS[request.param][1]
+    if not (ROOT / environment / "bin/python").exists():
+        pytest.skip(f"{environment} is missing; cure: make clients")
     started = Client(request.param, gateway.http, gateway.grpc)
     started.ask("versions")
     yield started
     started.stop()
+
+
+# What the tests of `make conformance` ask for that is the same here.
+case, known_arms, outcome, shadow_calls = (
+    getattr(conformance, name) for name in ("case", "known_arms", "outcome", "shadow_calls")
+)
+
+
+@pytest.fixture
+def count() -> Callable[[str, int], None]:
+    """The table of clients tried tells of `make conformance` alone."""
+    return lambda strategy, number: None
 
 
 @pytest.fixture(params=STRATEGIES)

@@ -46,6 +46,7 @@ NUMPY = {
     "FP64": np.dtype("f8"),
     "BYTES": np.dtype(object),
 }
+EVERY = {name: kind for name, kind in ONNX_TYPES.items() if name not in ("FP16", "BF16")}  # all that have a JSON form
 TEXTS = ["plain", "", "a\0b", "\0", "grüße 🚂", "\U0010ffff"]  # two, three and four bytes of UTF-8, and none
 # old and new arm of each route; where they compute different things, an answer shows which arm gave it
 MODELS = {
@@ -54,6 +55,15 @@ MODELS = {
     "text-old": 'm (string[N] x) => (string[N] y) <string[1] s = {" old"}> { y = StringConcat(x, s) }',
     "text-new": 'm (string[N] x) => (string[N] y) <string[1] s = {" new"}> { y = StringConcat(x, s) }',
     "note-old": "m (string[1] x) => (string[1] y) { y = Identity(x) }",
+    **{
+        f"every-{arm}": "{} ({}) => ({}) {{ {} }}".format(
+            arm,
+            ", ".join(f"{kind}[N,3] x_{name}" for name, kind in EVERY.items()),
+            ", ".join(f"{kind}[N,3] y_{name}" for name, kind in EVERY.items()),
+            "  ".join(f"y_{name} = Identity(x_{name})" for name in EVERY),
+        )
+        for arm in ("old", "new")
+    },
     **{
         f"{datatype.lower()}-{arm}": f"m ({kind}[N,3] x) => ({kind}[N,3] y) {{ {body} }}"
         for datatype, kind in ONNX_TYPES.items()
@@ -92,7 +102,7 @@ def main(folder: Path) -> None:
 
 
 def write_routes(folder: Path) -> None:
-    for model in [*map(str.lower, ONNX_TYPES), "pair", "text", "digits"]:
+    for model in [*map(str.lower, ONNX_TYPES), "every", "pair", "text", "digits"]:
         for name, strategy in STRATEGIES.items():
             write_route(folder, f"{model}-{name}", strategy, f"{model}-old", f"{model}-new")
     for route, model in SINGLE.items():
@@ -116,6 +126,9 @@ def written_cases() -> list[dict]:
                                                          "b": array([-3, 4], "INT64", (2,))}},
         {"name": "no rows", "model": "pair", "inputs": {"a": array([], "FP32", (0, 2)), "b": array([], "INT64", (0,))}},
         {"name": "texts", "model": "text", "inputs": {"x": array([t.encode() for t in TEXTS], "BYTES", (6,))}},
+        *({"name": name, "model": "every",
+           "inputs": {f"x_{kind}": array(edges(kind)[:3 * n], kind, (n, 3)) for kind in EVERY}}
+          for name, n in (("edges", 2), ("empty", 0))),
         *({"name": f"{n} rows", "model": "digits", "inputs": {"pixels": rows[:n]}} for n in (1, 7)),
     ]  # fmt: skip
     for datatype in ONNX_TYPES:
