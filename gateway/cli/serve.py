@@ -124,7 +124,8 @@ def _secret(written: NotifyDoc, root: Path) -> bytes:
 def _hosts(settings: SettingsDoc, root: Path, ray: str | None) -> "Hosts | None":
     """The cluster that hosts arms, None without one."""
     from gateway.control.hosts import LocalHosts, RemoteHosts
-    from runners.ray.settings import Dial, Tls
+    from runners.core.errors import LoadRefused
+    from runners.ray.settings import Dial, Tls, client_context
 
     if ray not in (None, "local"):
         fail(f"--ray takes the word local, not '{ray}'; a cluster is named by ray: {{address: ...}} in turnout.yaml")
@@ -136,6 +137,11 @@ def _hosts(settings: SettingsDoc, root: Path, ray: str | None) -> "Hosts | None"
     files = (written.ca_file, written.cert_file, written.key_file) if written else ()
     ca, cert, key = (root / file if file else None for file in files) if files else (None, None, None)
     tls = Tls(ca=ca, cert=cert, key=key) if written else None
+    try:
+        if tls is not None:
+            client_context(tls)
+    except LoadRefused as error:
+        fail(f"ray: {error}")
     return RemoteHosts(settings.ray.address, Dial(root / settings.ray.secret_file, tls))
 
 

@@ -15,6 +15,7 @@ from runners.ray.tensors import Wire, read_error
 
 WELCOME_BYTES = 1 << 20  # models may have thousands of inputs
 UNSENT_BYTES = 128 << 20  # of requests that a replica does not fetch; more are refused
+HUNG_UP = "it hung up"
 _U32 = 0xFFFF_FFFF
 _RES = int(Type.RES)
 
@@ -126,7 +127,7 @@ class Link(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lose(f"{type(exc).__name__}: {exc}" if exc else "it hung up")
+        self.lose(f"{type(exc).__name__}: {exc}" if exc else HUNG_UP)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return self._reader.buffer()

@@ -14,7 +14,7 @@ from typing import Any
 from runners.core.tensor import InferenceRequest
 from runners.ray.ejection import Pulse
 from runners.ray.greeting import Refused, Secret, Welcome
-from runners.ray.link import Asked, Link
+from runners.ray.link import HUNG_UP, Asked, Link
 from runners.ray.members import Address, Member, State
 from runners.ray.settings import Pace, Tls
 
@@ -146,7 +146,7 @@ class Peer:
             self._small = await self._connected()
             self._large = await self._connected()
         except (Refused, OSError, TimeoutError, ValueError) as error:
-            self._fail(str(error) or type(error).__name__)
+            self._fail(self._reach.words(error))
         else:
             self.why = ""
             self._changed()
@@ -196,13 +196,14 @@ class Reach:
     def __init__(self, secret: Secret, pace: Pace, tls: Tls | None, context: ssl.SSLContext | None) -> None:
         self.secret = secret
         self.pace = pace
-        self._name = tls.name if tls else None
+        self._tls = tls
         self._context = context
 
     async def dial(self, address: Address, link: Link) -> None:
-        """Raises OSError. A socket file of that name on this machine is tried first."""
+        """Raises OSError. A socket file of that name on this machine is tried first, unless TLS is wanted."""
         loop: Any = asyncio.get_running_loop()
-        if address.unix and Path(address.unix).exists():  # noqa: ASYNC240
+        is_plain = self._context is None or not address.host
+        if address.unix and is_plain and Path(address.unix).exists():  # noqa: ASYNC240
             try:
                 await loop.create_unix_connection(lambda: link, address.unix)
             except OSError:
@@ -212,6 +213,18 @@ class Reach:
                 return
         if not address.host:
             raise FileNotFoundError(f"there is no socket {address.unix}")
-        await loop.create_connection(
-            lambda: link, address.host, address.port, ssl=self._context, server_hostname=self._name
-        )
+        name = self._tls.name if self._tls else None
+        await loop.create_connection(lambda: link, address.host, address.port, ssl=self._context, server_hostname=name)
+
+    def words(self, error: Exception) -> str:
+        """Why a replica was not reached, and what mends it where the two sides differ about TLS."""
+        said, tls = str(error) or type(error).__name__, self._tls
+        if isinstance(error, ssl.SSLCertVerificationError) and tls is not None:
+            return f"its certificate is refused: {error.verify_message}; cure: one for {tls.name}, signed by ca_file"
+        if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+            return "it speaks without TLS; cure: give its node a certificate, or take ray: {tls: ...} away"
+        if isinstance(error, TimeoutError) and not str(error):
+            return "no greeting in time" + ("" if tls else "; one that speaks TLS gives none without ray: {tls: ...}")
+        if isinstance(error, Refused) and said == HUNG_UP and tls is not None and tls.cert is None:
+            return f"{said}; cure: cert_file and key_file, if it asks for a certificate"
+        return said

@@ -77,7 +77,7 @@ def server_context(tls: Tls) -> ssl.SSLContext:
             context.load_verify_locations(tls.ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise LoadRefused("tls", f"its files cannot be used: {error}") from None
+        raise _unusable(tls, error) from None
     return context
 
 
@@ -89,5 +89,11 @@ def client_context(tls: Tls) -> ssl.SSLContext:
         if tls.cert is not None:
             context.load_cert_chain(tls.cert, tls.key)
     except (OSError, ssl.SSLError) as error:
-        raise LoadRefused("tls", f"its files cannot be used: {error}") from None
+        raise _unusable(tls, error) from None
     return context
+
+
+def _unusable(tls: Tls, error: OSError) -> LoadRefused:
+    """Neither the system nor OpenSSL says which file it was."""
+    named = ", ".join(str(file) for file in (tls.ca, tls.cert, tls.key) if file is not None)
+    return LoadRefused("tls", f"{named}: these files cannot be used: {error}")

@@ -67,13 +67,14 @@ class Clients:
 class Nodes:
     """A Ray that gateways do not start themselves: a head, and nodes beside it on this machine."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` must have a short name: Ray's sockets lie below it."""
+    def __init__(self, folder: Path, hop: dict[str, str] | None = None) -> None:
+        """`folder` must have a short name: Ray's sockets lie below it. `hop` is what nodes are told besides."""
         self._folder = folder
         self.secret, token = folder / "secret", folder / "token"
         for file in (self.secret, token):
             file.write_text(secrets.token_hex(32))
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        self._hop = {SECRET_VARIABLE: str(self.secret), HOST_VARIABLE: "127.0.0.1", **(hop or {})}
         self._port = free_port()
         self._started: list[subprocess.Popen[bytes]] = []
         self.address = f"127.0.0.1:{self._port}"
@@ -104,7 +105,7 @@ class Nodes:
     def _start(self, *words: str, cpus_n: int) -> int:
         code = "from ray.scripts.scripts import main; main()"
         fixed = ("--block", "--node-ip-address=127.0.0.1", "--disable-usage-stats", f"--num-cpus={cpus_n}")
-        hop = {SECRET_VARIABLE: str(self.secret), HOST_VARIABLE: "127.0.0.1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        hop = self._hop | {"PYTHONPATH": os.pathsep.join(sys.path)}
         said = self._folder / f"said-{len(self._started)}"
         with said.open("wb") as log:
             process = subprocess.Popen(

@@ -189,6 +189,11 @@ class Certificates:
         self._run(f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile ext -out {name}.pem")
         return Tls(self.ca, self.folder / f"{name}.pem", self.folder / f"{name}.key")
 
+    def another(self) -> "Certificates":
+        """An authority that has signed none of these."""
+        (self.folder / "another").mkdir()
+        return Certificates(self.folder / "another")
+
     def _run(self, words: str) -> None:
         subprocess.run(["openssl", *words.split()], cwd=self.folder, check=True, capture_output=True)
 

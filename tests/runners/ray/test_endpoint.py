@@ -20,7 +20,7 @@ from runners.ray.ejection import SEEN_N
 from runners.ray.endpoint import HopEndpoint
 from runners.ray.link import ReplicaLost
 from runners.ray.members import Address, Member, Membership, State
-from runners.ray.settings import Dial
+from runners.ray.settings import Dial, client_context, server_context
 
 
 def asked(endpoint, soon, hand, x=((1, 2, 3, 4),)):
@@ -401,12 +401,49 @@ async def test_the_hop_can_be_encrypted_with_both_sides_known(replica, hop, hand
     assert (await asked(endpoint, soon, hand)).outputs
 
 
-async def test_a_certificate_for_another_name_is_refused(replica, hand, secret, certificates):
-    """The authority may have signed for others too."""
-    tls = certificates.signed("somebody-else")
-    server = await replica(unix="", host="127.0.0.1", tls=replace(tls, ca=None))
-    endpoint = HopEndpoint("arm", Dial(secret, tls, hand.patient))
+async def test_whoever_wants_tls_takes_no_plain_way(replica, hop, certificates, tmp_path):
+    """A socket file on the same machine is the shorter way where nothing need be encrypted, and only there."""
+    tls = certificates.signed("turnout-hop")
+    server = await replica(host="127.0.0.1", tls=tls)
+    await hop(server)
+    await hop(server, tls=tls)
+    encrypted = [connection._transport.get_extra_info("cipher") is not None for connection in server._connections]
+    assert [False, False, True, True] == sorted(encrypted)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "says"),
+    [
+        ("ours", "others", "its certificate is refused: self-signed certificate in certificate chain"),
+        ("another name", "ours", "is not valid for 'turnout-hop'"),
+        ("ours", "no certificate", "cure: cert_file and key_file, if it asks for a certificate"),
+        ("plain", "ours", "it speaks without TLS; cure: give its node a certificate"),
+        ("ours", "plain", "no greeting in time; one that speaks TLS gives none"),
+    ],
+)
+async def test_who_differs_about_tls_is_refused_in_words(replica, hand, secret, certificates, there, here, says):
+    """The gateway's log and status say what to mend."""
+    ours = certificates.signed("turnout-hop")
+    sides = {
+        "ours": ours,
+        "others": replace(ours, ca=certificates.another().ca),
+        "another name": certificates.signed("somebody-else"),
+        "no certificate": replace(ours, cert=None, key=None),
+        "plain": None,
+    }
+    server = await replica(unix="", host="127.0.0.1", tls=sides[there])
+    pace = replace(hand.patient, greeting_s=0.2) if here == "plain" else hand.patient
+    endpoint = HopEndpoint("arm", Dial(secret, sides[here], pace))
     endpoint.update(Membership(1, (hand.member(server),)))
-    await hand.until(lambda: "certificate" in endpoint.readings()[0].why.lower())
+    await hand.until(lambda: says in endpoint.readings()[0].why)
     assert not endpoint.ready()
     await endpoint.close()
+
+
+def test_files_for_tls_that_cannot_be_used_are_named(certificates, tmp_path):
+    tls = certificates.signed("turnout-hop")
+    (tmp_path / "empty.pem").write_text("")
+    for broken in (replace(tls, ca=tmp_path / "absent.pem"), replace(tls, key=tmp_path / "empty.pem")):
+        for context in (client_context, server_context):
+            with pytest.raises(LoadRefused, match=r"(absent|empty)\.pem.*: these files cannot be used: "):
+                context(broken)
