@@ -3,18 +3,18 @@
 Nothing is hurt here; only `make chaos` does it because a cluster of somebody else's takes long to start.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
 import pytest
 
 from runners.ray.replica import TLS_VARIABLES
+from tests.chaos.marks import only_in_chaos
 from tests.chaos.ray_clusters import LINEAR, START_LIMIT_S, Nodes, on_ray, ready_replicas, wait_for, write_configs
 from tests.gateway.cli.test_serve import BODY, ask
 from tests.runners.ray.conftest import Certificates
 
-pytestmark = pytest.mark.skipif("TURNOUT_CHAOS_DEATHS" not in os.environ, reason="make chaos starts a Ray with nodes")
+pytestmark = only_in_chaos
 
 
 @pytest.fixture
