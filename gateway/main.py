@@ -42,6 +42,7 @@ from gateway.recording import Recorder
 from gateway.reporting import Reporting
 from gateway.routing.leases import Leases
 from gateway.routing.router import Router
+from gateway.routing.spares import Spares
 from gateway.service import Service
 from gateway.tables import Tables
 from gateway.tally import Tallies
@@ -97,8 +98,11 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
     board = Board(launch.dial, launch.membership) if launch.dial else None
     runners = Runners({"ray": RayRunner(board)})
     reporting = Reporting(observers.tallies, link)
+    spares = Spares()
+    observers.metrics.watch_spares(lambda: spares.counts)
+    leases = Leases(runners.find, spares)
     binder = Binder(
-        Leases(runners.find),
+        leases,
         metrics=observers.metrics,
         report=observers.recorder.record_life,
         override_token=launch.override_token,
@@ -118,6 +122,7 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
         await reporting.say_last()
         obeying.cancel()
         await stage.tables.close()
+        await leases.close()
         await runners.close()
         observers.recorder.record_life(LifeEvent(time(), "stopped", "", "", "", stage.revision))
         await asyncio.to_thread(_close_observers, observers)

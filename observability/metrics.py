@@ -57,6 +57,7 @@ class Metrics(Collector):
         self._evidence_counts: Callable[[], Mapping[str, int]] = dict
         self._records_failed_n: Callable[[], int] = int
         self._certificate_counts: Callable[[], CertificateCounts] = lambda: CertificateCounts(0, 0)
+        self._spare_counts: Callable[[], Mapping[str, int]] = dict
 
     def route(self, route: str, strategy: str, arms: Sequence[tuple[str, str]]) -> RouteMeter:
         """The meter of a route under one routing table; `arms` are (name, version), all that may be called.
@@ -93,6 +94,10 @@ class Metrics(Collector):
         """Read at each scrape how much evidence was lost, by reason."""
         self._evidence_counts = counts
 
+    def watch_spares(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Read at each scrape what became of models that were kept open after their last use."""
+        self._spare_counts = counts
+
     def watch_recorder(self, failed_n: Callable[[], int]) -> None:
         """Read at each scrape how many requests and shadow calls could not be recorded."""
         self._records_failed_n = failed_n
@@ -115,6 +120,12 @@ class Metrics(Collector):
             "Changes of the TLS certificates' files, by what they came to.",
             ("outcome",),
             [(("loaded",), certificates.loaded_n), (("refused",), certificates.refused_n)],
+        )
+        yield counter(
+            "turnout_spare_models",
+            "Models that were kept open for a moment after their last use, by what became of them.",
+            ("outcome",),
+            [((outcome,), n) for outcome, n in self._spare_counts().items()],
         )
         failed = "Requests and shadow calls that could not be recorded: a fault of the gateway's own."
         yield CounterMetricFamily("turnout_records_failed", failed, value=self._records_failed_n())

@@ -62,8 +62,10 @@ class Embedded:
             options.set_load_cancellation_flag(True)
             run_options.terminate = True
 
-        thread = ModelThread(model.reference, niceness=_BACKGROUND_NICENESS if model.background else 0)
+        niceness = _BACKGROUND_NICENESS if model.background else 0
+        thread = ModelThread(model.reference, niceness=niceness, is_begun=False)
         try:
+            await thread.begin()
             opened = await thread.run(
                 lambda: _open(model, options, run_options), stop, deadline_at=monotonic() + limit_s
             )
@@ -92,6 +94,7 @@ class EmbeddedEndpoint:
             digest=loaded.digest,
             provider=loaded.provider.name,
             degraded=loaded.provider.degraded,
+            held_bytes=0 if loaded.facts.external or loaded.provider.name != "cpu" else loaded.size_bytes,
         )
         self.facts = loaded.facts
         self.placement = place(signature, loaded.facts, loaded.provider.name, opened.warm, background=model.background)

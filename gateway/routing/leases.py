@@ -1,27 +1,36 @@
-"""Leases: who still needs which opened model. An endpoint is closed when the last table that has it lets it go."""
+"""Leases: who still needs which opened model. An endpoint is closed when the last table that has it lets it go.
 
+Where spares are kept (spares.py), that is a moment later.
+"""
+
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from gateway.routing.spares import Spares
 from runners.core.runner import Endpoint, ModelRef, Runner
 
 
 class _Held:
-    __slots__ = ("endpoint", "holders_n", "key")
+    __slots__ = ("endpoint", "holders_n", "is_known", "key")
 
-    def __init__(self, key: str, endpoint: Endpoint) -> None:
+    def __init__(self, key: str, endpoint: Endpoint, *, is_known: bool) -> None:
+        """`is_known` says that the key names what the endpoint holds to the last byte."""
         self.key = key
         self.endpoint = endpoint
-        self.holders_n = 0
+        self.is_known = is_known
+        self.holders_n = 1
 
 
 class Leases:
     """All endpoints of a process. Used from the event loop alone."""
 
-    def __init__(self, runner: Callable[[str], Runner]) -> None:
-        """`runner` finds a runner by its word, or raises LoadRefused."""
+    def __init__(self, runner: Callable[[str], Runner], spares: Spares | None = None) -> None:
+        """`runner` finds a runner by its word, or raises LoadRefused. Without `spares` none are kept."""
         self._runner = runner
+        self._spares = spares
         self._held: defaultdict[str, list[_Held]] = defaultdict(list)
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def endpoints_n(self) -> int:
@@ -35,8 +44,10 @@ class Leases:
             if held not in mine:
                 held.holders_n += 1
                 return held
-        held = _Held(key, await self._runner(word).open(model))
-        held.holders_n = 1
+        endpoint = self._spares.take(key) if self._spares else None
+        if endpoint is None:
+            endpoint = await self._runner(word).open(model)
+        held = _Held(key, endpoint, is_known=digest != "" and endpoint.description.digest == digest)
         self._held[key].append(held)
         return held
 
@@ -47,13 +58,36 @@ class Leases:
         return held
 
     async def give_back(self, held: _Held) -> None:
-        """Let go; the last one closes it."""
+        """Let go; the last one closes it, or keeps it as a spare."""
         held.holders_n -= 1
-        if not held.holders_n:
-            self._held[held.key].remove(held)
-            if not self._held[held.key]:
-                del self._held[held.key]
+        if held.holders_n:
+            return
+        self._held[held.key].remove(held)
+        if not self._held[held.key]:
+            del self._held[held.key]
+        if self._spares and held.is_known:
+            asyncio.get_running_loop().call_later(self._spares.keep_s, self._clear_out)
+            await _close_all(self._spares.keep(held.key, held.endpoint))
+        else:
             await held.endpoint.close()
+
+    async def close(self) -> None:
+        """Close what nobody needs. From now on nothing is kept."""
+        if self._spares:
+            await _close_all(self._spares.clear())
+        await asyncio.gather(*self._closing)
+
+    def _clear_out(self) -> None:
+        overdue = self._spares.overdue() if self._spares else ()
+        if overdue:
+            task = asyncio.get_running_loop().create_task(_close_all(overdue))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+async def _close_all(endpoints: Iterable[Endpoint]) -> None:
+    for endpoint in endpoints:
+        await endpoint.close()
 
 
 class Lease:

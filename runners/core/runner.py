@@ -93,7 +93,8 @@ class Description(Struct, frozen=True):
 
     `digest` is the SHA-256 of the model file in hex ("" where there is no file here), `version` what the operator, the
     registry, the remote server or the digest's first 12 digits say, `provider` the one the session really got,
-    `degraded` why that is not the one preferred ("" if it is).
+    `degraded` why that is not the one preferred ("" if it is). `held_bytes` is the size of a model file that is held in
+    this process's memory, and nowhere else, with all its weights; 0 for what is elsewhere, or of unknown size.
     """
 
     signature: Signature
@@ -102,6 +103,7 @@ class Description(Struct, frozen=True):
     digest: str
     provider: str
     degraded: str = ""
+    held_bytes: int = 0
 
 
 class Endpoint(Protocol):

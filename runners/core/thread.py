@@ -69,7 +69,8 @@ class ModelThread:
     `limit_n` bounds the calls waiting or under way; `niceness` (0 to 19) is the thread's own, Linux only.
     """
 
-    def __init__(self, name: str, *, limit_n: int = DEFAULT_LIMIT_N, niceness: int = 0) -> None:
+    def __init__(self, name: str, *, limit_n: int = DEFAULT_LIMIT_N, niceness: int = 0, is_begun: bool = True) -> None:
+        """With `is_begun` false nothing runs before `begin`."""
         self._loop = asyncio.get_running_loop()
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._pending: dict[_Item, None] = {}  # in order; only the loop touches it
@@ -78,9 +79,14 @@ class ModelThread:
         self._closed = False
         self._ended = self._loop.create_future()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        if is_begun:
+            self._thread.start()
         # Native code that comes back to an interpreter which is being taken down aborts the process.
         atexit.register(self._leave)
+
+    async def begin(self) -> None:
+        """Start without holding up the loop: whoever starts a thread waits until it runs, on a busy machine long."""
+        await asyncio.shield(asyncio.to_thread(self._thread.start))
 
     def is_stuck(self) -> bool:
         """Whether the work under way was told to stop a while ago and has not."""
@@ -148,7 +154,8 @@ class ModelThread:
             if stop is not None:
                 stop()
         self._queue.put(None)
-        self._thread.join(_LEAVE_S)
+        if self._thread.ident is not None:
+            self._thread.join(_LEAVE_S)
 
     def _work(self) -> None:
         nice_this_thread(self._niceness)

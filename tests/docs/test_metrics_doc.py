@@ -46,6 +46,7 @@ def used():
     metrics.watch_events(lambda: EventCounts(0, 0, {"queue_full": 0}, 0, ""))
     metrics.watch_spans(lambda: NO_SPANS)
     metrics.watch_evidence(lambda: {"failed": 0})
+    metrics.watch_spares(lambda: {"taken": 0})
     return metrics
 
 

@@ -197,6 +197,16 @@ async def test_closing_fails_what_runs_and_what_waits():
     assert [NotReady] * 3 == [type(outcome) for outcome in outcomes]
 
 
+async def test_work_waits_for_a_thread_that_is_begun_later():
+    """Starting a thread holds up nobody but whoever wants it."""
+    thread = ModelThread("test", is_begun=False)
+    called = asyncio.create_task(thread.run(lambda: 7, ignore, deadline_at=monotonic() + 30))
+    await asyncio.sleep(0)
+    await thread.begin()
+    assert 7 == await called
+    await thread.close()
+
+
 async def test_a_closed_thread_takes_no_work():
     """A model that is gone says so."""
     thread = ModelThread("test")
