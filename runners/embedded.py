@@ -26,7 +26,7 @@ from runners.onnx.placement import LOOP_LIMIT_S, Placement, loop_elements, place
 from runners.onnx.providers import PROVIDERS
 from runners.onnx.rows import RowTrial, try_rows
 from runners.onnx.session import LoadedModel, OnnxSession, load_model, session_options
-from runners.onnx.warmup import ROWS_N, WarmUp, warm_up
+from runners.onnx.warmup import ROWS_N, WarmUp, clock_of, warm_up
 from runners.registry.resolve import resolve
 
 PLATFORM = "onnx_onnxv1"
@@ -179,7 +179,8 @@ def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOpti
     signature = loaded.session.signature
     checks = InputCheck(signature), OutputCheck(signature, model.outputs)
     run = partial(loaded.session.run, options=run_options)
-    warm = warm_up(loaded.session, run_options)
+    clock = clock_of(loaded, model.threads)
+    warm = warm_up(loaded.session, run_options, clock)
     cases: tuple[GoldenCase, ...] = ()
     if model.golden:
         cases = read_golden(model.root / model.golden)
@@ -190,7 +191,7 @@ def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOpti
             f"could not be run with made-up inputs: {warm.fault}",
             "give it a golden request that it can answer",
         )
-    rows = try_rows(signature, loaded.facts, run, model.batching, [case.request for case in cases])
+    rows = try_rows(signature, loaded.facts, run, model.batching, [case.request for case in cases], clock=clock)
     return _Opened(loaded, model.version or artifact.version or loaded.digest[:12], checks, warm, rows)
 
 

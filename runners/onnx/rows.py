@@ -24,6 +24,7 @@ from runners.onnx.graph import GraphFacts
 from runners.onnx.placement import CONTROL_FLOW
 
 Run = Callable[[InferenceRequest], tuple[Tensor, ...]]
+Clock = Callable[[], float]
 
 GAIN = 0.9  # rows together must take less than this of what they take apart: an answer waits for all of its batch
 _SIZES = (2, 3, 8, 32)  # and the most that may be run together: kernels change with the size
@@ -52,15 +53,24 @@ class _Apart(Exception):
 
 
 def try_rows(
-    signature: Signature, facts: GraphFacts, run: Run, batching: Batching, known: Iterable[InferenceRequest]
+    signature: Signature,
+    facts: GraphFacts,
+    run: Run,
+    batching: Batching,
+    known: Iterable[InferenceRequest],
+    *,
+    clock: Clock = perf_counter,
 ) -> RowTrial:
-    """Run rows of `known` requests, or made-up ones, apart and together. Blocks for some seconds at most."""
+    """Run rows of `known` requests, or made-up ones, apart and together. Blocks for some seconds at most.
+
+    `clock` says in seconds what runs take (`warmup.clock_of`).
+    """
     objection = _objection(signature, facts, batching)
     if objection:
         return RowTrial(objection)
     rows = _known_rows(known) or made_up_rows(signature)
     try:
-        answers, one_s = _run_apart(run, rows)
+        answers, one_s = _run_apart(run, rows, clock)
     except (RunnerError, _Apart) as error:
         return RowTrial(str(error))
     rows_n, rows_s = 1, one_s
@@ -68,7 +78,7 @@ def try_rows(
         if size > _SIZES[0] and size * one_s > _LONGEST_S:
             break
         try:
-            rows_s = _run_together(run, rows[: len(answers)], answers, size, batching.tolerance)
+            rows_s = _run_together(run, rows[: len(answers)], answers, size, batching.tolerance, clock=clock)
         except (RunnerError, _Apart) as error:
             return RowTrial(f"{size} rows run together: {error}", 1, one_s * 1000)
         rows_n = size
@@ -101,16 +111,16 @@ def _objection(signature: Signature, facts: GraphFacts, batching: Batching) -> s
     return next((why for speaks_against, why in objections if speaks_against), "")
 
 
-def _run_apart(run: Run, rows: list[InferenceRequest]) -> tuple[list[tuple[Tensor, ...]], float]:
+def _run_apart(run: Run, rows: list[InferenceRequest], clock: Clock) -> tuple[list[tuple[Tensor, ...]], float]:
     """The answers to the first rows, each run by itself, and the fastest run in seconds."""
     answers: list[tuple[Tensor, ...]] = []
     fastest_s = inf
     for row in rows[:_ROWS_N]:
         if len(answers) >= _FEW_ROWS_N and fastest_s > _SLOW_S:
             break
-        started = perf_counter()
+        started = clock()
         outputs = run(row)
-        fastest_s = min(fastest_s, perf_counter() - started)
+        fastest_s = min(fastest_s, clock() - started)
         for place, tensor in enumerate(outputs):
             shape, first = tensor.shape, answers[0][place].shape if answers else tensor.shape
             if shape[:1] != (1,):
@@ -124,20 +134,26 @@ def _run_apart(run: Run, rows: list[InferenceRequest]) -> tuple[list[tuple[Tenso
 
 
 def _run_together(
-    run: Run, rows: list[InferenceRequest], answers: list[tuple[Tensor, ...]], size: int, tolerance: float
+    run: Run,
+    rows: list[InferenceRequest],
+    answers: list[tuple[Tensor, ...]],
+    size: int,
+    tolerance: float,
+    *,
+    clock: Clock,
 ) -> float:
     """The fastest of some runs of `size` rows, in seconds. Raises _Apart when any of them differs from its answer."""
     request = joined(list(islice(cycle(rows), size)))
     fastest_s = inf
-    ends_at = perf_counter() + _ENOUGH_S
+    ends_at = clock() + _ENOUGH_S
     for _ in range(_ROWS_N):
-        started = perf_counter()
+        started = clock()
         outputs = run(request)
-        fastest_s = min(fastest_s, perf_counter() - started)
+        fastest_s = min(fastest_s, clock() - started)
         for place, tensor in enumerate(outputs):
             expected = np.concatenate([apart[place].array for apart in islice(cycle(answers), size)])
             _compare(tensor, expected, tolerance)
-        if perf_counter() > ends_at:
+        if clock() > ends_at:
             break
     return fastest_s
 

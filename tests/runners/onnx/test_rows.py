@@ -1,6 +1,7 @@
 """Which models' rows may be run together."""
 
 from itertools import count
+from time import perf_counter
 
 import numpy as np
 import onnx.parser
@@ -45,10 +46,15 @@ def x_of(request):
     return request.inputs[0].array
 
 
-def attempt(model, known=(), signature=ONE, **how):
+def attempt(model, known=(), signature=ONE, clock=perf_counter, **how):
     """A trial of a model that is a function of x."""
     return try_rows(
-        signature, PLAIN, lambda request: (Tensor("y", "FP32", model(x_of(request))),), Batching(**how), known
+        signature,
+        PLAIN,
+        lambda request: (Tensor("y", "FP32", model(x_of(request))),),
+        Batching(**how),
+        known,
+        clock=clock,
     )
 
 
@@ -201,3 +207,17 @@ def test_rows_whose_answers_differ_in_shape_are_run_apart():
     columns = count(2)
     found = attempt(lambda x: np.zeros((len(x), next(columns)), np.float32))
     assert "output 'y' has shape [1, 2] for one row and [1, 3] for another" == found.why
+
+
+def test_what_rows_gain_is_told_by_the_clock_it_is_given(monkeypatch):
+    """A row takes a hundredth of a second, and eight of them two."""
+    monkeypatch.setattr(rows, "GAIN", 0.9)
+    now = [0]
+
+    def model(x):
+        now[0] += 1 if len(x) == 1 else 2
+        return x
+
+    found = attempt(model, clock=lambda: now[0] / 100, max_rows=8)
+    assert ("", 8) == (found.why, found.rows_n)
+    assert (10, 20) == (pytest.approx(found.one_ms), pytest.approx(found.rows_ms))

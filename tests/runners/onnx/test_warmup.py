@@ -1,14 +1,16 @@
 """First runs, before anybody waits for one."""
 
 import math
+from time import perf_counter, thread_time
 
 import onnxruntime as ort
 import pytest
+from msgspec import structs
 
 from runners.core.runner import ProviderChoice
 from runners.onnx import warmup
 from runners.onnx.session import load_model, session_options
-from runners.onnx.warmup import warm_up
+from runners.onnx.warmup import clock_of, warm_up
 
 
 @pytest.fixture
@@ -53,3 +55,16 @@ def test_an_input_too_large_to_make_up_is_not_made(warmed, monkeypatch):
     monkeypatch.setattr(warmup, "_INPUT_LIMIT_BYTES", 8)
     found = warmed("square")
     assert ("input 'x' alone would take 16 bytes", True) == (found.fault, found.never_ran)
+
+
+def test_a_model_on_a_busy_machine_is_timed_by_what_it_computes_itself(model_file):
+    """Or a model that came while others were busy would be run apart from then on."""
+    loaded = load_model(model_file("sum"), ProviderChoice(), threads=1, options=session_options())
+    assert clock_of(loaded, threads=1) is thread_time
+
+
+@pytest.mark.parametrize(("provider", "threads"), [("cpu", 0), ("cpu", 4), ("cuda", 1)])
+def test_a_model_that_others_compute_for_is_timed_by_the_wall(model_file, provider, threads):
+    loaded = load_model(model_file("sum"), ProviderChoice(), threads=1, options=session_options())
+    loaded = structs.replace(loaded, provider=structs.replace(loaded.provider, name=provider))
+    assert clock_of(loaded, threads) is perf_counter
