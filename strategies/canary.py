@@ -23,6 +23,7 @@ from strategies.rollout.ramp import Inconclusive, Ramp
 
 ALPHA_LIMITS = (0.0001, 0.2)
 N_MIN_LIMITS = (30, 1_000_000)
+TWINNED_LIMIT_PPM = WHOLE_PPM // 2  # of a step whose share a second arm has, too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """`alpha` bounds the chance that a candidate that is no worse is ever taken back, over all steps and guardrails."""
+    """`alpha` bounds the chance that a candidate that is no worse is ever taken back, over all steps and guardrails.
+
+    With a `twin` the candidate is compared to a second copy of the baseline that has the same share, not to the rest.
+    """
 
     kind: Literal["canary"]
     candidate: str
@@ -46,6 +50,7 @@ class Canary:
     patience: Duration = "1d"
     on_inconclusive: Literal["hold", "rollback", "promote-with-approval"] = "hold"
     approve_above: Share = "100%"
+    twin: bool = False
 
     def problems(self, arms: Arms) -> list[Problem]:
         found = known_candidate(("candidate",), self.candidate, arms)
@@ -58,12 +63,19 @@ class Canary:
         found += duration_problems(("patience",), self.patience) + share_problems(
             ("approve_above",), self.approve_above
         )
-        return found or self._falling_steps() + self._impossible()
+        return found or self._falling_steps() + self._untwinned_steps() + self._impossible()
 
     def plans(self, arms: Arms, state: RouteState) -> tuple[Plan, ...]:
-        """Two plans: the candidate with the live step's share, the baseline with the rest."""
+        """The candidate with the live step's share, its twin with as much, the baseline with the rest.
+
+        There is no twin where nothing is compared: once the candidate has all or nothing.
+        """
         share = live_ppm(tuple(share_ppm(step.share) for step in self.ramp), state)
-        return answering(arms[self.candidate], share, arms), answering(arms.baseline, WHOLE_PPM - share, arms)
+        candidate = answering(arms[self.candidate], share, arms)
+        if not self.twin or not 0 < share <= TWINNED_LIMIT_PPM:
+            return candidate, answering(arms.baseline, WHOLE_PPM - share, arms)
+        rest = answering(arms.baseline, WHOLE_PPM - 2 * share, arms)
+        return candidate, answering(arms.twin, share, arms), rest
 
     def rollout(self) -> Ramp:
         """What it may do by itself. Only without problems."""
@@ -89,6 +101,17 @@ class Canary:
             Problem(("ramp", place, "share"), "the ramp does not rise here", "give every step more than the one before")
             for place, (lower, higher) in enumerate(pairwise(shares), start=1)
             if higher <= lower
+        ]
+
+    def _untwinned_steps(self) -> list[Problem]:
+        return [
+            Problem(
+                ("ramp", place, "share"),
+                "a twin takes as many units as the candidate, and so many are not left",
+                "end the ramp at 50% or lower: after its last step the candidate takes the whole route",
+            )
+            for place, step in enumerate(self.ramp)
+            if self.twin and share_ppm(step.share) > TWINNED_LIMIT_PPM
         ]
 
     def _impossible(self) -> list[Problem]:

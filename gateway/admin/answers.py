@@ -150,6 +150,7 @@ class Judgement(_Answer):
     """What is known of a rollout. Logarithms are natural ones."""
 
     experiment: str
+    beside: Annotated[str, Field(description="The arm that the candidate is compared to: the baseline, or its twin.")]
     verdict: Annotated[str, Field(description="fail, halt, unsure, clear or proven")]
     why: str
     guardrail: str

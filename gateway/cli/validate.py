@@ -8,11 +8,11 @@ import typer
 
 from gateway.cli.loading import compile_routes, read_configuration, refusals
 from gateway.cli.printing import Output, OutputOption, show
-from gateway.config.compiled import CompiledRoute
+from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.contents import model_file
 from gateway.config.directory import Configuration
 from gateway.config.layers import free_ranges, range_of, range_words
-from gateway.config.traffic import Traffic, traffic_of
+from gateway.config.traffic import Traffic, hosted_words, traffic_of
 from strategies.core.plan import WHOLE_PPM
 from strategies.core.spec import percent
 
@@ -44,6 +44,7 @@ def describe(route: CompiledRoute) -> list[str]:
         f"  fallback  {' → '.join(traffic.fallback)}; {_held(route)}",
         f"  shadows   {_shares(traffic.shadow_ppm) or 'none'}",
         f"  calls     {traffic.calls_ppm / WHOLE_PPM:.4g} for a request that needs no fallback",
+        *(f"  twin      {each.arm.name}: {_loaded(each)}" for each in route.arms if each.model.is_twin),
         *(f"  unequal   {name}: {'; '.join(words)}" for name, words in traffic.unlike.items()),
         *(f"  unreached {name} gets no request" for name in traffic.unreached),
     ]
@@ -90,9 +91,18 @@ def _plain(route: CompiledRoute) -> dict[str, object]:
         "calls_ppm": traffic.calls_ppm,
         "fallback": list(traffic.fallback),
         "held_bytes": _held_bytes(route),
+        "twin": next((each.arm.name for each in route.arms if each.model.is_twin), ""),
         "unlike": {name: list(words) for name, words in traffic.unlike.items()},
         "unreached": list(traffic.unreached),
     }
+
+
+def _loaded(twin: CompiledArm) -> str:
+    """What a twin costs, as far as it is known before it is opened."""
+    file = model_file(twin.model)
+    size = f" ({file.stat().st_size / 1024:,.1f} KiB)" if file else ""
+    where = f"on Ray, {hosted_words(twin.model.hosting)}" if twin.model.hosting else "in every serving process"
+    return f"the baseline's model{size} once more, {where}, for as many units as the candidate has"
 
 
 def _held(route: CompiledRoute) -> str:

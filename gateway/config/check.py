@@ -7,7 +7,7 @@ from gateway.config.documents import ArmDoc, DefaultsDoc, RouteDoc
 from gateway.config.hosting import hosting_problems
 from gateway.config.remote import REMOTE, remote_problems
 from gateway.config.slicing import slice_problems
-from strategies.core.arm import Arm, Arms, Role
+from strategies.core.arm import TWIN_SUFFIX, Arm, Arms, Role, with_twin
 from strategies.core.decider import SHADOWS_LIMIT
 from strategies.core.spec import Problem, duration_problems, duration_s, known_candidate, share_problems
 
@@ -26,7 +26,23 @@ def problems_of(document: RouteDoc) -> list[Problem]:
         found += _shadows(document, arms)
         found += action_problems(document)
         found += slice_problems(document)
+        found += _twin(document)
     return found
+
+
+def twin_of(document: RouteDoc) -> str:
+    """The second copy of the baseline that a canary asks for; "" where none is asked for."""
+    return baseline_of(document) + TWIN_SUFFIX if getattr(document.strategy, "twin", False) else ""
+
+
+def baseline_of(document: RouteDoc) -> str:
+    """The one baseline of a document without problems."""
+    return next(name for name, arm in document.arms.items() if arm.role is Role.BASELINE)
+
+
+def all_arms_of(document: RouteDoc) -> Arms:
+    """The arms that its strategy knows: the document's own, and a twin where one is asked for."""
+    return with_twin(arms_of(document)) if twin_of(document) else arms_of(document)
 
 
 def arms_of(document: RouteDoc) -> Arms:
@@ -121,6 +137,13 @@ def _timing(document: RouteDoc) -> Iterator[Problem]:
         if not wrong and arm.batching.max_wait_ms / 1000 >= duration_s(document.timeout):
             what = f"calls would be held back for {arm.batching.max_wait_ms:g} ms, as long as the timeout of the route"
             yield Problem(("arms", name, "batching", "max_wait_ms"), what, "write a few milliseconds, or leave it out")
+
+
+def _twin(document: RouteDoc) -> Iterator[Problem]:
+    name = baseline_of(document)
+    if twin_of(document) and runner_of(document.arms[name], document.defaults) == REMOTE:
+        what = f"'{name}' is on another server, and its twin would be that same server"
+        yield Problem(("strategy", "twin"), what, "leave it out, or hold the baseline here or on Ray")
 
 
 def _shadows(document: RouteDoc, arms: Arms) -> Iterator[Problem]:

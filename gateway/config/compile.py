@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.comparing.tolerance import Tolerance
 from gateway.config.acting import actions_of
-from gateway.config.check import arms_of, fallback_of, is_resident, runner_of
+from gateway.config.check import arms_of, fallback_of, is_resident, runner_of, twin_of
 from gateway.config.compiled import CompiledArm, CompiledRoute
 from gateway.config.documents import ArmDoc, LayersDoc, RouteDoc, ShadowDoc, SourceDoc
 from gateway.config.hosting import hosting_of, threads_of
@@ -16,11 +16,11 @@ from gateway.config.slicing import slicings_of
 from gateway.facts import Source
 from gateway.routing.table import ShadowTerms
 from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
-from strategies.core.arm import Arm, Arms, Role
+from strategies.core.arm import TWIN_SUFFIX, Arm, Arms, Role, with_twin
 from strategies.core.assignment import Allocation, effective_salt, reallocate
 from strategies.core.decider import Decider, ShadowTable, shadow_draw
 from strategies.core.hashes import text_to_hash
-from strategies.core.plan import WHOLE_PPM, Reason, answering, uncounted
+from strategies.core.plan import WHOLE_PPM, Plan, Reason, answering, uncounted
 from strategies.core.spec import duration_s, share_ppm
 from strategies.core.state import RouteState
 
@@ -45,9 +45,8 @@ def compile_route(
     """
     expired = document.is_expired(today)
     resident = _resident(document)
-    arms = _with_resident(arms_of(document), resident)
+    arms, plans = _planned(document, _with_resident(arms_of(document), resident), state, expired=expired)
     shadows = _shadow_shares(document, resident, expired=expired)
-    plans = (answering(arms.baseline, WHOLE_PPM, arms),) if expired else document.strategy.plans(arms, state)
     return CompiledRoute(
         name=document.route,
         salt=_salt(document),
@@ -72,6 +71,17 @@ def compile_route(
         slicings=slicings_of(document),
         notice=f"expired on {document.expires}: the baseline answers everything" if expired else "",
     )
+
+
+def _planned(document: RouteDoc, arms: Arms, state: RouteState, *, expired: bool) -> tuple[Arms, tuple[Plan, ...]]:
+    """What a unit can draw, and the arms: with a twin, as the last, while there is something to compare with it."""
+    if expired:
+        return arms, (answering(arms.baseline, WHOLE_PPM, arms),)
+    if not twin_of(document):
+        return arms, document.strategy.plans(arms, state)
+    twinned = with_twin(arms)
+    plans = document.strategy.plans(twinned, state)
+    return (twinned if any(plan.assigned == twinned.twin for plan in plans) else arms), plans
 
 
 def _decider(
@@ -108,40 +118,41 @@ def _salt(document: RouteDoc) -> str:
 
 
 def _resident(document: RouteDoc) -> str:
-    """The arm that needs a twin in this process so that the fallback chain ends in one; "" when it does already."""
+    """The arm that needs a copy in this process so that the fallback chain ends in one; "" when it does already."""
     last = fallback_of(document)[-1]
     return "" if is_resident(document.arms[last], document.defaults) else last
 
 
-def _with_resident(arms: Arms, twin_of: str) -> Arms:
-    if not twin_of:
+def _with_resident(arms: Arms, copy_of: str) -> Arms:
+    if not copy_of:
         return arms
-    twin = Arm(len(arms.all), twin_of + RESIDENT_SUFFIX, Role.RESERVE, arms[twin_of].model, arms[twin_of].version)
-    return Arms((*arms.all, twin), (*(arm.name for arm in arms.fallback), twin.name))
+    copy = Arm(len(arms.all), copy_of + RESIDENT_SUFFIX, Role.RESERVE, arms[copy_of].model, arms[copy_of].version)
+    return Arms((*arms.all, copy), (*(arm.name for arm in arms.fallback), copy.name))
 
 
 def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str, int]) -> CompiledArm:
-    written = document.arms[arm.name.removesuffix(RESIDENT_SUFFIX)]
-    is_twin = arm.name not in document.arms
-    runner = "embedded" if is_twin else runner_of(written, document.defaults)
+    written = document.arms[arm.name.removesuffix(RESIDENT_SUFFIX).removesuffix(TWIN_SUFFIX)]
+    is_here = arm.name.endswith(RESIDENT_SUFFIX)
+    runner = "embedded" if is_here else runner_of(written, document.defaults)
     model = ModelRef(
         reference=written.model,
         root=root,
         version=written.version or "",
-        provider=ProviderChoice() if is_twin else _provider(written),
+        provider=ProviderChoice() if is_here else _provider(written),
         outputs=OutputPolicy(
             nan=written.outputs.nan,
             ranges=tuple((name, low, high) for name, (low, high) in written.outputs.ranges.items()),
         ),
         golden=Path(written.golden) if written.golden else None,
-        threads=1 if is_twin else threads_of(written, runner),
+        threads=1 if is_here else threads_of(written, runner),
         batching=Batching(
             written.batching.max_rows, written.batching.max_wait_ms / 1000, float(written.batching.tolerance)
         ),
         server=server_of(written, root),
         hosting=hosting_of(written, runner),
+        is_twin=arm.name.endswith(TWIN_SUFFIX),
     )
-    return CompiledArm(arm, runner, model, is_shadowed=shadows.get(arm.name, 0) > 0 and not is_twin)
+    return CompiledArm(arm, runner, model, is_shadowed=shadows.get(arm.name, 0) > 0 and not is_here)
 
 
 def _provider(arm: ArmDoc) -> ProviderChoice:

@@ -16,8 +16,11 @@ class Contents:
         self._known: dict[tuple[str, int, int, int], str] = {}
 
     def digests_of(self, route: CompiledRoute) -> dict[str, str]:
-        """SHA-256 of the arms' model files in hex, by arm; arms without a file that can be read here are left out."""
-        found = {each.arm.name: self._digest(model_file(each.model)) for each in route.arms}
+        """SHA-256 of the arms' model files in hex, by arm; arms without a file that can be read here are left out.
+
+        So is a twin, whose file is the baseline's.
+        """
+        found = {each.arm.name: self._digest(model_file(each.model)) for each in route.arms if not each.model.is_twin}
         return {name: digest for name, digest in found.items() if digest}
 
     def _digest(self, file: Path | None) -> str:

@@ -21,6 +21,7 @@ NEW_EXPERIMENT = (
     "strategy.guardrails",
     "strategy.alpha",
     "strategy.slices",
+    "strategy.twin",
     "actions",
     "unit",
     "hash",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gateway.config.acting import actions_of
-from gateway.config.check import arms_of
+from gateway.config.check import all_arms_of
 from gateway.config.contents import model_file
 from gateway.config.countable import output_problems
 from gateway.config.directory import Configuration, place_of_route
@@ -53,7 +53,7 @@ def signature_problems(document: RouteDoc, root: Path) -> list[Problem]:
 
 
 def _unmergeable(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[Problem]:
-    arms = arms_of(document)
+    arms = all_arms_of(document)
     known = found.get(arms.baseline.name)
     if known is None:
         return
@@ -63,7 +63,7 @@ def _unmergeable(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[
 
 
 def _without_output(document: RouteDoc, found: Mapping[str, Declared]) -> Iterator[Problem]:
-    known = found.get(arms_of(document).baseline.name)
+    known = found.get(all_arms_of(document).baseline.name)
     return output_problems(actions_of(document), known.signature, known.unranked) if known else iter(())
 
 

@@ -137,12 +137,13 @@ def _resources(each: CompiledArm) -> dict[str, str]:
         "provider": model.provider.name,
         "threads": str(model.threads),
         "batches of": f"{batching.max_rows} rows within {batching.max_wait_s * 1000:g} ms",
-        "replicas": _hosted(model.hosting),
+        "replicas": hosted_words(model.hosting),
         "server": model.server.url if model.server else "none",
     }
 
 
-def _hosted(hosting: Hosting | None) -> str:
+def hosted_words(hosting: Hosting | None) -> str:
+    """What an arm is given on Ray."""
     if hosting is None:
         return "none on Ray"
     counted = f"{hosting.replicas} to {hosting.most}" if hosting.most else f"{hosting.replicas}"

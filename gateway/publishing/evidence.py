@@ -58,6 +58,7 @@ def tell_evidence(watched: Watched) -> dict[str, Any]:
     judgement, state = course.judgement, course.state
     return {
         "experiment": watched.experiment,
+        "beside": watched.rule.baseline,
         "verdict": judgement.verdict.value,
         "why": judgement.why,
         "guardrail": judgement.guardrail,

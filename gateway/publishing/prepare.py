@@ -20,6 +20,7 @@ from gateway.publishing.change import Apply, Change, ChangeRefused, Conduct, Fre
 from gateway.publishing.kept import GATEWAY, Kept, KeptForAll, dealt_of, kept_of, read, read_for_all, write
 from gateway.publishing.rollouts import Asked, Before, latched_after, rollouts_after
 from gateway.state.revision import NO_REVISION, Content, Revision, text_digest
+from strategies.core.arm import TWIN_SUFFIX
 from strategies.core.state import Phase
 from strategies.rollout.machine import Verb
 
@@ -197,7 +198,7 @@ def _meaning(
 
 def _stamped(route: CompiledRoute, document: RouteDoc, kept: Kept) -> CompiledRoute:
     """The route with its digests, its experiment's beginning, and a print that is equal only while nothing changed."""
-    arms = tuple(each.identified(kept.digests.get(each.arm.name, "")) for each in route.arms)
+    arms = tuple(each.identified(kept.digests.get(each.arm.name.removesuffix(TWIN_SUFFIX), "")) for each in route.arms)
     enrolment = f"{route.holdout!r} {route.slots!r}"  # comes from another document
     print_ = text_digest(f"{document!r} {enrolment} {write(kept)}")
     return replace(route, arms=arms, began=kept.began, fingerprint=print_)

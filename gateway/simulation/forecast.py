@@ -37,10 +37,11 @@ class Stream(Struct, frozen=True):
 
 
 class Stay(Struct, frozen=True):
-    """A step: the candidate's share of the requests, and for how long."""
+    """A step: the candidate's share of the requests that are compared, and for how long; these are a `part` of all."""
 
     share: float
     seconds: float
+    part: float = 1.0
 
 
 class Wait(Struct, frozen=True):
@@ -96,7 +97,7 @@ def _shown(bound: Bound, stream: Stream, stays: Sequence[Stay]) -> Floats:
     draws = np.random.default_rng(SEED + 3)
     totals = np.zeros((RUNS_N, len(SAFE_RATIOS)))
     for stay in stays:
-        bad_n = stream.requests_per_s * stay.seconds * stream.error_rate
+        bad_n = stream.requests_per_s * stay.part * stay.seconds * stream.error_rate
         of_candidate, of_baseline = (draws.poisson(bad_n * part, RUNS_N) for part in (stay.share, 1 - stay.share))
         one, other = _gains(stay.share, _safe_thetas(bound), bound.ratio)
         totals += of_candidate[:, None] * one + of_baseline[:, None] * other
@@ -150,7 +151,7 @@ def _wait_for_rate(rule: Rule, bound: Bound, share: float, stream: Stream, stays
     draws = np.random.default_rng(SEED + 2)
     events_n = np.zeros(RUNS_N, np.int64)
     is_proven = np.zeros(RUNS_N, np.bool_)
-    before, shown_n = 0, sum(stay.share * stay.seconds for stay in stays) * stream.requests_per_s
+    before, shown_n = 0, sum(stay.share * stay.part * stay.seconds for stay in stays) * stream.requests_per_s
     size = 100
     while size < LARGEST_N:
         events_n += draws.binomial(size - before, stream.error_rate, RUNS_N)

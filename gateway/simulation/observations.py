@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 from msgspec import Struct
 
+from strategies.core.arm import TWIN_SUFFIX
 from strategies.evidence.epochs import Epoch
 
 
@@ -40,8 +41,8 @@ class Observation(Struct, frozen=True, gc=False):
     withheld: bool = False
 
     def of(self, arm: str) -> Saying:
-        """What came of it with an arm."""
-        own = self.by_arm.get(arm)
+        """What came of it with an arm; with a twin what came of it with the baseline, where nothing is said of it."""
+        own = self.by_arm.get(arm) or self.by_arm.get(arm.removesuffix(TWIN_SUFFIX))
         if own is None:
             return Saying(self.ok, self.latency_ms, self.metrics)
         return Saying(

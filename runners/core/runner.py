@@ -72,7 +72,8 @@ class ModelRef(Struct, frozen=True):
     `reference` is as the operator wrote it ("file:models/a.onnx", "bento:name:version", "constant:prior.json",
     "remote:name:version", which needs a `server`), paths relative to `root`. `golden` is a file of requests with the
     answers expected. `threads` are intra-op threads. `background` asks for a session and a niced thread of its own,
-    for calls that no client waits for. `hosting` is for models on Ray.
+    for calls that no client waits for. `hosting` is for models on Ray. `is_twin` asks for an instance apart from all
+    that serve otherwise.
     """
 
     reference: str
@@ -86,6 +87,7 @@ class ModelRef(Struct, frozen=True):
     batching: Batching = Batching()
     server: RemoteServer | None = None
     hosting: Hosting | None = None
+    is_twin: bool = False
 
 
 class Description(Struct, frozen=True):

@@ -11,7 +11,10 @@ class Role(StrEnum):
 
     BASELINE = "baseline"  # trusted, compared to, fallen back on; a route has exactly one
     CANDIDATE = "candidate"  # under examination
-    RESERVE = "reserve"  # only ever a fallback: the dumb model, or the last one
+    RESERVE = "reserve"  # never under examination: the dumb model, the last one, or a copy that the gateway adds
+
+
+TWIN_SUFFIX = "@twin"  # of the name of a second copy of the baseline
 
 
 class Arm(Struct, frozen=True):
@@ -50,6 +53,18 @@ class Arms:
         """The one arm with the role of baseline; that there is exactly one is checked before."""
         return next(arm for arm in self.all if arm.role is Role.BASELINE)
 
+    @property
+    def twin(self) -> Arm:
+        """The baseline's second copy, where there is one."""
+        return self._by_name[self.baseline.name + TWIN_SUFFIX]
+
     def chain_after(self, arm: Arm) -> tuple[Arm, ...]:
         """The fallbacks that can step in for `arm`, in order: the route's own, less the arm itself."""
         return tuple(other for other in self.fallback if other.index != arm.index)
+
+
+def with_twin(arms: Arms) -> Arms:
+    """The same arms, and a second copy of the baseline."""
+    baseline = arms.baseline
+    twin = Arm(len(arms.all), baseline.name + TWIN_SUFFIX, Role.RESERVE, baseline.model, baseline.version)
+    return Arms((*arms.all, twin), tuple(arm.name for arm in arms.fallback))

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.directory import load_route
 from gateway.config.yaml import YamlText, dump
-from strategies.core.arm import Arm, Arms, Role
+from strategies.core.arm import Arm, Arms, Role, with_twin
 from strategies.core.assignment import point_of, reallocate, salted
 from strategies.core.catalogue import kinds, strategy_types
 from strategies.core.plan import WHOLE_PPM
@@ -24,6 +24,7 @@ WRITTEN = {
     "canary": [
         {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%"}, {"share": "50%"}]},
         {"kind": "canary", "candidate": "new", "ramp": [{"share": "20%", "bake": "1h"}]},
+        {"kind": "canary", "candidate": "new", "ramp": [{"share": "10%"}], "twin": True},
     ],
     "interleave": [
         {"kind": "interleave", "partners": ["new"], "ids": "items", "share": "5%"},
@@ -46,7 +47,7 @@ CASES = [(kind, index) for kind, documents in WRITTEN.items() for index in range
 @pytest.fixture
 def arms() -> Arms:
     each = tuple(Arm(index, name, role, f"file:{name}.onnx") for index, (name, role) in enumerate(ROLES.items()))
-    return Arms(each, fallback=("old", "dumb"))
+    return with_twin(Arms(each, fallback=("old", "dumb")))
 
 
 def strategy_of(written: dict):

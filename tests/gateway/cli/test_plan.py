@@ -48,6 +48,19 @@ def test_little_traffic_makes_a_step_as_long_as_its_requests_take(plan):
     assert [each["stays_s"] for each in told["steps"]] == [30_000, 3_000, 600]
 
 
+def test_beside_a_twin_a_step_compares_as_many_requests_as_it_has_of_both(plan):
+    """Two arms of equal share: fewer of the candidate's errors convict a warm baseline, fewer requests a large one."""
+    told = json.loads(
+        plan("--rate", 200, "--error-rate", "1%", "-o", "json", strategy=CANARY[:-1] + ", twin: true}").stdout
+    )
+    requests = [each["catch"]["requests"] for each in told["steps"]]
+
+    assert [each["share_ppm"] for each in told["steps"]] == [10_000, 100_000, 500_000]
+    assert [each["stays_s"] for each in told["steps"]] == [600, 600, 600]
+    assert requests == pytest.approx([requests[2] * 50, requests[2] * 5, requests[2]], rel=0.001)
+    assert told["promoted_after_s"] >= 1800
+
+
 def test_people_get_a_table(plan):
     printed = plan("--rate", 200, "--error-rate", "1%").stdout
     assert "200 requests a second, 1% of them errors" in printed

@@ -123,3 +123,31 @@ def test_a_candidate_that_answers_nonsense_is_taken_back_and_nobody_notices(star
     told = {event["event_id"]: event for event in gateway.events("request") if event["event_id"] in first}
     assert 3 == len(told)
     assert {("new", "invalid_output")} == {(each["assigned_arm"], each["fallback_cause"]) for each in told.values()}
+
+
+def test_beside_a_twin_a_failing_candidate_is_taken_back_and_the_twin_goes_with_it(start_gateway, tmp_path):
+    """The twin is the baseline's model opened once more: it answers, and the candidate is held against it."""
+    guardrails = [{"metric": "error_rate"}]
+    ramp = [{"share": "20%"}, {"share": "50%"}]
+    write_route(tmp_path / "config", FAULTS / "raises.onnx", ramp=ramp, twin=True, guardrails=guardrails)
+    gateway = start_gateway(tmp_path / "config")
+    with Load(gateway.http) as load:
+        load.until(100)
+        told = asked(gateway, "/v1/status")["routes"][0]
+        rollout = until_phase(gateway, "rolled_back")
+        judged = asked(gateway, "/v1/routes/digits")["judgement"]
+        load.until(load.answers_n + 50)  # under the map that follows
+    assert 0 == gateway.stop()
+
+    assert [] == load.failures
+    assert "canary: new 20%, linear@twin 20%, linear 60%" in told["sentence"]
+    assert ("linear@twin", "error_rate") == (judged["beside"], judged["guardrail"])
+    (((failed_n, of_n),), ((none_n, beside_n),)) = [judged["guardrails"][0][arm] for arm in ("candidate", "baseline")]
+    assert (failed_n, none_n) == (of_n, 0)
+    assert 0.5 < of_n / beside_n < 2
+    assert "error_rate is proven worse" in rollout["reason"]
+    assert "arm_loaded: route digits, arm linear@twin" in gateway.log()  # it is a session of its own
+    answered = gateway.events("request")
+    by_twin = [each for each in answered if each["assigned_arm"] == "linear@twin"]
+    assert {("linear@twin", "")} == {(each["answered_arm"], each["fallback_cause"]) for each in by_twin}
+    assert {"linear"} == {each["assigned_arm"] for each in answered[-20:]}

@@ -34,7 +34,7 @@ def test_without_a_chain_the_baseline_steps_in(compile_changed):
     assert compile_changed(fallback=None).fallback == ("old",)
 
 
-def test_a_baseline_on_a_gpu_gets_a_twin_in_this_process(compile_changed):
+def test_a_baseline_on_a_gpu_gets_a_copy_in_this_process(compile_changed):
     """Whatever happens to the GPU, somebody on the CPU can answer; and it is exercised before it is needed."""
     arms = {
         "old": {"model": "file:old.onnx", "role": "baseline", "provider": {"name": "cuda"}},

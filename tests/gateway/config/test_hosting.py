@@ -71,8 +71,8 @@ def test_an_arm_may_stay_here_where_the_route_goes_to_ray():
 
 def test_a_baseline_on_ray_has_a_copy_here_that_answers_when_the_cluster_is_gone():
     """Every chain ends in this process, with one thread and nothing of the cluster."""
-    twin = compiled(old={"runner": "ray", "resources": {"num_cpus": 2}})["old@resident"]
-    assert ("embedded", Role.RESERVE, None, 1) == (twin.runner, twin.arm.role, twin.model.hosting, twin.model.threads)
+    copy = compiled(old={"runner": "ray", "resources": {"num_cpus": 2}})["old@resident"]
+    assert ("embedded", Role.RESERVE, None, 1) == (copy.runner, copy.arm.role, copy.model.hosting, copy.model.threads)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A rollout on a virtual clock: the live code, and only what the observations say."""
 
 import json
+import random
 from collections import Counter
 
 import msgspec
@@ -232,3 +233,37 @@ def test_identical_arms_are_rolled_back_as_seldom_as_promised(setup):
         for n in range(30)
     )
     assert finals["rolled_back"] <= 30 * 0.05 + 3 * (30 * 0.05 * 0.95) ** 0.5
+
+
+def warming(run: object, count: int, warm_s: float):
+    """Requests of which an arm that was just opened answers a third five times as slowly for a while, and some not."""
+    chance = random.Random(f"{run}")
+    for number in range(count):
+        t, draw, took_ms = number / 100, chance.random(), chance.uniform(5.0, 10.0)
+        line = {"run": run, "t": t, "unit": f"{run}-{number}", "ok": draw >= 0.01, "latency_ms": took_ms}
+        if t < warm_s:
+            fresh = {"ok": draw >= 0.05, "latency_ms": took_ms * (5 if draw < 1 / 3 else 1)}
+            line["by_arm"] = {"new": fresh, "old@twin": fresh}
+        yield line
+
+
+@pytest.mark.parametrize(("twin", "finals"), [("false", {"rolled_back"}), ("true", {"promoted"})])
+def test_a_candidate_whose_only_fault_is_to_be_fresh_is_taken_back_unless_it_has_a_twin(setup, twin, finals):
+    """A cold cache is no harm of the model's: its twin has it, too."""
+    guarded = "[{metric: error_rate, no_worse_than: 3x}, {metric: latency, no_worse_than: 3x}]"
+    words = ("guardrails: [{metric: error_rate, no_worse_than: 3x}]", f"guardrails: {guarded}\n  twin: {twin}")
+    found = {play(setup(words), warming(run, 60_000, 120.0))[-1].final for run in range(3)}
+
+    assert found == finals
+
+
+def test_what_is_said_of_the_baseline_is_said_of_its_twin(setup):
+    """Files that know nothing of twins can be walked with one."""
+    twinned = setup(("guardrails:", "twin: true\n  guardrails:"))
+    stream = [{**line, "ok": True, "by_arm": {"old": {"ok": False}}} for line in requests("r", 1_000)]
+    (epoch,) = epochs_of(twinned, stream)
+
+    assert {"new", "old@twin", "old"} == set(epoch.arms)
+    assert {"new": 0, "old@twin": 1, "old": 1} == {
+        name: counts.events.get(ERROR_RATE, 0) / counts.requests_n for name, counts in epoch.arms.items()
+    }
