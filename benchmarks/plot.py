@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from benchmarks.report import Row
-from benchmarks.servers import FLOOR, LOOP, STRATEGIES
+from benchmarks.servers import FLOOR, GATEWAYS, LOOP
 
 WIDTH, BAR, GAP, LEFT, TOP, RIGHT, BOTTOM = 760, 20, 10, 150, 44, 90, 52
 TICKS_N = 10  # at most: more numbers than that run into each other
@@ -68,8 +68,8 @@ def _tick(value: int, x: float, foot: int) -> str:
 
 def _bar(row: Row, y: int, scale: float) -> str:
     middle, least, most = (figure * scale for figure in row.per_second)
-    kind = "floor" if row.server in (FLOOR, LOOP) else "ours" if row.server in STRATEGIES else "peer"
-    name = f"turnout, {row.server}" if row.server in STRATEGIES else row.server
+    kind = "floor" if row.server in (FLOOR, LOOP) else "ours" if row.server in GATEWAYS else "peer"
+    name = f"turnout, {row.server}" if row.server in GATEWAYS else row.server
     half = y + BAR / 2
     return (
         f'<text x="{LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'

@@ -14,6 +14,16 @@ from benchmarks.servers import Running
 
 OK_CODES = {"200", "OK"}
 SCRAPE_S = 10.0
+FIELDS = {  # of a Reading, by the counter that tells it
+    "turnout_requests_total": "refused_n",  # but for those that went well
+    "turnout_requests_refused_total": "refused_n",
+    "turnout_fallbacks_total": "fallbacks_n",
+    "turnout_shadow_calls_total": "shadows_made_n",
+    "turnout_shadow_dropped_total": "shadows_dropped_n",
+    "turnout_events_dropped_total": "events_dropped_n",
+    "turnout_spans_exported_total": "spans_exported_n",
+    "turnout_spans_dropped_total": "spans_dropped_n",
+}
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class Reading:
 
     cpu_s: float = 0.0
     refused_n: float = 0.0
+    fallbacks_n: float = 0.0
     shadows_made_n: float = 0.0
     shadows_dropped_n: float = 0.0
     events_dropped_n: float = 0.0
@@ -49,21 +60,9 @@ def sum_counters(text: str) -> Mapping[str, float]:
     sums = dict.fromkeys([name for name in Reading.__dataclass_fields__ if name != "cpu_s"], 0.0)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            match sample.name:
-                case "turnout_requests_total" if sample.labels["code"] not in OK_CODES:
-                    sums["refused_n"] += sample.value
-                case "turnout_requests_refused_total":
-                    sums["refused_n"] += sample.value
-                case "turnout_shadow_calls_total":
-                    sums["shadows_made_n"] += sample.value
-                case "turnout_shadow_dropped_total":
-                    sums["shadows_dropped_n"] += sample.value
-                case "turnout_events_dropped_total":
-                    sums["events_dropped_n"] += sample.value
-                case "turnout_spans_exported_total":
-                    sums["spans_exported_n"] += sample.value
-                case "turnout_spans_dropped_total":
-                    sums["spans_dropped_n"] += sample.value
+            field = FIELDS.get(sample.name)
+            if field and not (sample.name == "turnout_requests_total" and sample.labels["code"] in OK_CODES):
+                sums[field] += sample.value
     return sums
 
 

@@ -14,6 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import uvloop
+
+from benchmarks import handle
 from benchmarks.answers import WrongAnswer
 from benchmarks.load import CASES, LoadFailed, missing_packages
 from benchmarks.machine import (
@@ -30,7 +33,7 @@ from benchmarks.plot import draw
 from benchmarks.record import NothingToResume, Plan, Record, begin, resume
 from benchmarks.report import Row, insert_section, make_rows, render, render_footprint
 from benchmarks.rounds import NO_TURNS, Audience, Matrix, Run, Turn, measure, turn_seconds
-from benchmarks.servers import LOOP, SERVERS, STRATEGIES, ServerFailed, Station
+from benchmarks.servers import GATEWAYS, LOOP, SERVERS, ServerFailed, Station
 from benchmarks.shadow import SHADOW, Course, compare, ratios
 from benchmarks.sink import TraceSink
 from benchmarks.targets import AT_ONCE, SMALLEST, render_targets
@@ -48,6 +51,7 @@ class Effort(NamedTuple):
 
 EFFORTS = {"quick": Effort("1,64", 1, 2), "default": Effort("1,64", 2, 3), "full": Effort("1,16,64", 3, 5)}
 WARM_S = 1
+REPLICA_ROUNDS_N, REPLICA_S = 5, 2.0
 UNTRUE, UNMEASURED, STOPPED = 1, 2, 130  # exit statuses
 
 
@@ -71,8 +75,9 @@ def main() -> int:
     end_in_order()
     failure, status = measure_into(record)
     shadow_ratios = compare_shadows() if options.shadow and not failure else []
+    replica_ratios = compare_replica() if options.replica and not failure else []
     if record.runs:
-        section = make_section(record, shadow_ratios)
+        section = make_section(record, shadow_ratios, replica_ratios)
         print(section)
         if options.write and not failure:
             RESULTS.write_text(insert_section(RESULTS.read_text(), section))
@@ -121,6 +126,17 @@ def compare_shadows() -> list[float]:
     return ratios(rounds, SHADOW)
 
 
+def compare_replica() -> list[float]:
+    """What callers get of a plain loop in a replica on Ray, in each round; none if that could not be measured."""
+    tell("what is left of a plain loop in a replica on Ray")
+    try:
+        rounds = uvloop.run(handle.measure(REPLICA_S, REPLICA_ROUNDS_N, (handle.GAINS,), (handle.ROWS,)))
+    except (OSError, RuntimeError) as error:
+        tell(f"  not measured: {error}")
+        return []
+    return handle.left_of_loop(rounds)
+
+
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks/run.py", description="Measure the gateway beside others.")
     effort = parser.add_mutually_exclusive_group()
@@ -128,6 +144,9 @@ def read_options() -> argparse.Namespace:
     effort.add_argument("--full", action="store_true", help="more rounds, longer, and at 16 at once as well")
     effort.add_argument("--resume", action="store_true", help="go on with the newest run, which was stopped half-way")
     parser.add_argument("--shadow", action="store_true", help="measure what a shadow does to p99, too: 3 minutes more")
+    parser.add_argument(
+        "--replica", action="store_true", help="ask a replica on Ray, beside a loop there: 1 minute more"
+    )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {RESULTS.name}, newest first")
     parser.add_argument("--servers", help=f"which ones, by comma [{','.join(SERVERS)}]")
     parser.add_argument("--cases", help=f"which ones, by comma [{','.join(CASES)}]")
@@ -141,7 +160,7 @@ def read_options() -> argparse.Namespace:
     chosen = [getattr(options, name) for name in ("servers", "cases", "at_once", "rounds", "seconds", "model")]
     if options.resume and any(each is not None for each in chosen):
         parser.error(
-            "--resume goes on with what the run was started with, and takes nothing but --write and --shadow beside it"
+            "--resume goes on with what the run was started with, and takes nothing but --write, --shadow and --replica"
         )
     if options.quick and options.write:
         parser.error("a quick pass is not worth writing down")
@@ -189,7 +208,7 @@ def minutes(matrix: Matrix, done: frozenset[Turn] = NO_TURNS) -> float:
     )
 
 
-def make_section(record: Record, shadow_ratios: Sequence[float]) -> str:
+def make_section(record: Record, shadow_ratios: Sequence[float], replica_ratios: Sequence[float] = ()) -> str:
     """The part of RESULTS.md that tells of this run."""
     plan, runs = record.plan, record.runs
     rounds_n = len({run.round_no for run in runs})
@@ -205,7 +224,12 @@ def make_section(record: Record, shadow_ratios: Sequence[float]) -> str:
         *[f"**Warning:** {each}." for each in record.warnings],
     ]
     return "\n\n".join(
-        [heading, *facts, *filter(None, [render_targets(runs, plan.model, shadow_ratios)]), render(make_rows(runs))]
+        [
+            heading,
+            *facts,
+            *filter(None, [render_targets(runs, plan.model, shadow_ratios, replica_ratios)]),
+            render(make_rows(runs)),
+        ]
     )
 
 
@@ -228,7 +252,7 @@ def draw_pictures(model: str, rows: list[Row]) -> None:
 
 def check_tracing(runs: list[Run], received_bytes: int) -> None:
     """Raises LoadFailed when a gateway ran without exporting spans, which would flatter it."""
-    if any(run.server in STRATEGIES for run in runs) and not received_bytes:
+    if any(run.server in GATEWAYS for run in runs) and not received_bytes:
         raise LoadFailed("no span reached the trace sink, so the gateway did not run as it does by default")
 
 

@@ -28,8 +28,10 @@ STRATEGIES: Mapping[str, dict[str, object]] = {  # by the name a server has in t
     "canary": {"strategy": {"kind": "canary", "candidate": "new", "ramp": [{"share": "5%", "bake": "10m"}]}},
     "shadow": {"strategy": {"kind": "baseline"}, "shadow": [{"candidate": "new", "share": "100%"}]},
 }
+ON_RAY = "ray"  # the gateway as under "none", with its arms on a Ray that is begun and ended with it
+GATEWAYS = (*STRATEGIES, ON_RAY)
 LOOP = "loop"  # no server: the model itself in a plain loop of batches, which is what its servers are compared to
-SERVERS = (FLOOR, LOOP, *STRATEGIES, *PEERS)
+SERVERS = (FLOOR, LOOP, *GATEWAYS, *PEERS)
 ROOT = Path(__file__).parents[1]
 PORTS = {
     "metrics": re.compile(r"metrics http://[^\s:]+:(\d+)"),
@@ -37,6 +39,7 @@ PORTS = {
     "http": re.compile(r"(?<!metrics )http://[^\s:]+:(\d+)"),
 }
 START_LIMIT_S = 60.0
+REPLICA_LIMIT_S = 180.0  # for Ray to start replicas, on a core that others want as well
 STOP_LIMIT_S = 15.0
 GONE = "ZX"  # states of proc(5) in which a process has ended already
 
@@ -85,6 +88,8 @@ def serve(name: str, station: Station, document: Mapping[str, object] | None = N
         for protocol, command in commands.items():
             children[protocol] = _start(command, logs[protocol], station, {}, ROOT)
         ports = _await_ports(name, children, logs)
+        if name == ON_RAY:
+            _await_replicas(station, logs["http"])
         processes = {protocol: children.get(protocol, children["http"]).pid for protocol in ("http", "grpc")}
         yield Running(name, ports, processes, time.monotonic() - started_at)
     finally:
@@ -128,6 +133,20 @@ def _serve_peer(name: str, station: Station) -> Iterator[Running]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _await_replicas(station: Station, log: Path) -> None:
+    """Wait until there is a replica of each arm; before that the gateway answers without. Raises ServerFailed."""
+    members = _state(ON_RAY, station) / "ray" / "members.json"
+    ends_at = time.monotonic() + REPLICA_LIMIT_S
+    while time.monotonic() < ends_at:
+        with suppress(OSError, ValueError):
+            ready = {each["arm_key"] for each in json.loads(members.read_text())["members"] if each["state"] == "ready"}
+            if len(ready) == len(station.workload.models):
+                return
+        time.sleep(0.1)
+    said = log.read_text(errors="replace")[-4000:]
+    raise ServerFailed(f"{ON_RAY} has no replicas after {REPLICA_LIMIT_S:g} s:\n{said}")
+
+
 def _await_listening(name: str, child: subprocess.Popen[bytes], port: int, log: Path) -> None:
     """Wait until somebody listens. Raises ServerFailed."""
     ends_at = time.monotonic() + START_LIMIT_S
@@ -153,15 +172,16 @@ def write_config(folder: Path, strategy: str, workload: Workload) -> None:
 
 
 def route_document(strategy: str, workload: Workload) -> dict[str, object]:
-    """One route under one strategy; the document differs from the others in nothing else."""
+    """One route under one strategy; the document differs from the others in nothing else, on Ray in where arms are."""
+    where = {"runner": "ray", "resources": {"num_cpus": 0.5}} if strategy == ON_RAY else {}  # Ray may deal out one CPU
     return {
         "turnout": "v1",
         "route": workload.name,
         "arms": {
-            arm: {"model": f"file:{path.resolve()}", "role": "candidate" if place else "baseline"}
+            arm: {"model": f"file:{path.resolve()}", "role": "candidate" if place else "baseline", **where}
             for place, (arm, path) in enumerate(workload.models.items())
         },
-        **STRATEGIES[strategy],
+        **STRATEGIES["none" if strategy == ON_RAY else strategy],
     }
 
 
@@ -181,7 +201,8 @@ def _gateway_command(name: str, station: Station, document: Mapping[str, object]
     config = station.scratch / f"{name}-config"
     write_route(config, document)
     state = str(_state(name, station))
-    return [sys.executable, "-m", "gateway", "serve", str(config), "--port", "0", "--state", state]
+    command = [sys.executable, "-m", "gateway", "serve", str(config), "--port", "0", "--state", state]
+    return [*command, "--ray", "local"] if name == ON_RAY else command
 
 
 def _state(name: str, station: Station) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.rounds import Run
-from benchmarks.servers import FLOOR, LOOP, STRATEGIES
+from benchmarks.servers import FLOOR, LOOP, ON_RAY, STRATEGIES
 
 AT_ONCE = 64
 OURS = "none"  # the gateway without anything to decide
@@ -60,6 +60,10 @@ def _rate_with(strategy: str, what: str, least: float) -> Ratio:
     return Ratio(Aim(f"{what}, requests/s beside no strategy", least), "json", AT_ONCE, strategy, OURS, _rate)
 
 
+def _rate_on_ray(theirs: str, what: str, least: float) -> Ratio:
+    return Ratio(Aim(f"on Ray, requests/s beside {what}", least), "json", AT_ONCE, ON_RAY, theirs, _rate)
+
+
 RATIOS = (
     _rate_beside(FLOOR, "the floor", 0.60),
     _rate_beside("mlserver", "MLServer", 6),
@@ -74,8 +78,14 @@ RATIOS = (
         Aim("medium, rows/s beside a plain loop of batches", 0.9, how="run.py --model medium"),
         *("json", AT_ONCE, OURS, LOOP, _rate, "medium"),
     ),
+    _rate_on_ray("rayserve", "Ray Serve", 10),
+    _rate_on_ray("rayserve+haproxy", "Ray Serve with HAProxy", 2),
+    Ratio(Aim("on Ray, p50 of a lone caller beside an arm in the gateway", most=2.5), "json", 1, ON_RAY, OURS, _p50),
 )
 SHADOW_AIM = Aim("shadow of every request at half load, p99 beside none", most=1.1, how="run.py --shadow, or shadow.py")
+REPLICA_AIM = Aim(
+    "medium on Ray, rows/s beside the same loop in that replica", 0.85, how="run.py --replica, or handle.py"
+)
 MEMORY_AIM = Aim("memory with the models, MiB", most=200)
 START_AIM = Aim("from command to ready, s", most=3)
 HEAD = "| aim | wanted | measured (least..most) | |\n|:--|:--|:--|:--|"
@@ -83,10 +93,12 @@ HEAD = "| aim | wanted | measured (least..most) | |\n|:--|:--|:--|:--|"
 Figures = tuple[Aim, Sequence[float]]  # one for each round, in order; none where it was not measured
 
 
-def render_targets(runs: Sequence[Run], model: str, shadow_ratios: Sequence[float] = ()) -> str:
+def render_targets(
+    runs: Sequence[Run], model: str, shadow_ratios: Sequence[float] = (), replica_ratios: Sequence[float] = ()
+) -> str:
     """A table of all aims, with what runs of `model` tell of them; "" if they tell of none."""
     found: list[Figures] = [(each.aim, measured(each, runs) if each.model == model else ()) for each in RATIOS]
-    found.append((SHADOW_AIM, shadow_ratios))
+    found += [(SHADOW_AIM, shadow_ratios), (REPLICA_AIM, replica_ratios)]
     ours = [run for run in runs if run.server in STRATEGIES and model == SMALLEST]
     found.append((MEMORY_AIM, [max(run.memory_mib for run in ours)] if ours else ()))
     found.append((START_AIM, [median(run.start_s for run in ours)] if ours else ()))

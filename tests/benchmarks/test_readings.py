@@ -21,6 +21,11 @@ def test_the_gateways_metrics_are_summed_up():
     for status, http_status in (("ok", 200), ("overload", 429)):
         meter.begin()
         meter.record(RequestEvent(0.0, "e", "r", status=status, protocol="http", http_status=http_status))
+    served, stepped_in = (
+        Call("old", "1", "", "cpu", role, "failed", "not_ready", 0.0, 1.0) for role in ("serve", "fallback")
+    )
+    meter.begin()
+    meter.record(RequestEvent(0.0, "e", "r", status="ok", protocol="http", http_status=200, calls=(served, stepped_in)))
     metrics.refuse("grpc", "not_found")
     call = Call("new", "2", "", "cpu", "shadow", "ok", "", 0.0, 1.0)
     meter.record_shadow(shadow("match", "", call))
@@ -29,6 +34,7 @@ def test_the_gateways_metrics_are_summed_up():
     metrics.watch_spans(lambda: SpanCounts(7, 0, {"export_failed": 4}))
     expected = {
         "refused_n": 2,
+        "fallbacks_n": 1,
         "shadows_made_n": 1,
         "shadows_dropped_n": 1,
         "events_dropped_n": 3,

@@ -44,6 +44,12 @@ def test_trouble_of_our_own_ends_the_run(measured):
         measured("floor", "none", broken="none")
 
 
+def test_a_ray_that_does_not_start_is_given_up(measured):
+    """Whether it can depends on the machine; the rows beside it are as good without."""
+    servers, lost = measured("none", "ray", broken="ray")
+    assert (["none"] * 3, ["ray"]) == (servers, [name for name, _ in lost])
+
+
 def test_what_was_done_is_not_done_again(measured):
     """A run that goes on takes up where it was stopped."""
     servers, _ = measured("floor", "none", done=frozenset({(0, "floor"), (0, "none"), (1, "none")}))

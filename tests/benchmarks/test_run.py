@@ -31,7 +31,7 @@ def test_every_server_is_measured_by_default(matrix_of):
     """`make bench` measures every server that is installed here under every protocol; --full does so longer."""
     matrix = matrix_of()
     installed = [name for name in PEERS if not missing_environment(name)]
-    assert ("floor", "none", "ab", "canary", "shadow", *installed) == matrix.servers
+    assert ("floor", "none", "ab", "canary", "shadow", "ray", *installed) == matrix.servers
     assert (("json", "binary", "grpc"), (1, 64)) == (matrix.cases, matrix.at_once)
     assert "loop" in matrix_of("--model", "medium").servers
     full = matrix_of("--full")

@@ -1,5 +1,6 @@
 """The servers that are measured really start, answer right under every protocol, and are gone afterwards."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,16 @@ from benchmarks import servers
 from benchmarks.answers import await_answers, check_answers
 from benchmarks.load import CASES
 from benchmarks.readings import read_server
-from benchmarks.servers import STRATEGIES, ServerFailed, Station, read_ports, serve, write_config
+from benchmarks.servers import (
+    ON_RAY,
+    STRATEGIES,
+    ServerFailed,
+    Station,
+    read_ports,
+    route_document,
+    serve,
+    write_config,
+)
 from benchmarks.sink import TraceSink
 from gateway.config.directory import load_directory
 
@@ -63,6 +73,33 @@ def test_strategies_differ_in_nothing_else(workload, tmp_path):
         (route,) = load_directory(tmp_path / strategy).routes
         seen[str((route.arms, route.unit, route.timeout, route.fallback))] += 1
     assert [len(STRATEGIES)] == list(seen.values())
+
+
+def test_arms_on_ray_differ_in_nothing_but_where_they_are(workload, tmp_path):
+    """What the row of a gateway with its arms on Ray tells beside that of `none` is what that costs."""
+    write_config(tmp_path, ON_RAY, workload)
+    (route,) = load_directory(tmp_path).routes
+    assert {"ray"} == {arm.runner for arm in route.arms.values()}
+    for name, document in (("none", route_document("none", workload)), (ON_RAY, route_document(ON_RAY, workload))):
+        for arm in document["arms"].values():
+            assert (name == ON_RAY) == bool(arm.pop("runner", "") and arm.pop("resources", ""))
+        assert document == {**route_document("none", workload), "arms": document["arms"]}
+
+
+def test_a_gateway_is_measured_once_every_arm_has_a_replica(station, monkeypatch):
+    """Until then a copy in the gateway answers, and would be what is measured."""
+    monkeypatch.setattr(servers, "REPLICA_LIMIT_S", 0.2)
+    members = servers._state(ON_RAY, station) / "ray" / "members.json"
+    members.parent.mkdir(parents=True)
+    log = station.scratch / "log"
+    log.write_text("cannot place it")
+    ready = [{"arm_key": name, "state": "ready"} for name in station.workload.models]
+    for few in (ready[:1], [ready[0], {**ready[1], "state": "starting"}]):
+        members.write_text(json.dumps({"seq": 1, "members": few}))
+        with pytest.raises(ServerFailed, match="cannot place it"):
+            servers._await_replicas(station, log)
+    members.write_text(json.dumps({"seq": 1, "members": ready}))
+    servers._await_replicas(station, log)
 
 
 def test_ports_are_read_from_what_a_server_says():

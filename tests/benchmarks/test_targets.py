@@ -54,6 +54,21 @@ def test_a_shadow_is_judged_by_p99(run_of):
     assert "| ≤ 1.1 | 1.30 (1.00..1.40) | **missed** |" in line(text, "half load")
 
 
+def test_an_arm_on_ray_is_compared_with_ray_serve_and_with_an_arm_in_the_gateway(run_of):
+    """What Ray's way of serving costs, beside what Ray costs where no request passes through it."""
+    runs = [
+        run_of("ray", 5000.0),
+        run_of("rayserve", 200.0),
+        run_of("rayserve+haproxy", 2600.0),
+        run_of("none", 9000.0),
+    ]
+    text = render_targets(runs, "tiny", (), [0.8, 0.9])
+    assert "| ≥ 10 | 25.00 | met |" in line(text, "on Ray, requests/s beside Ray Serve |")
+    assert "| ≥ 2 | 1.92 | **missed** |" in line(text, "on Ray, requests/s beside Ray Serve with HAProxy")
+    assert "| ≤ 2.5 | not measured | |" in line(text, "on Ray, p50 of a lone caller")  # of 64 at once, that was
+    assert "| ≥ 0.85 | 0.85 (0.80..0.90) | met |" in line(text, "in that replica")
+
+
 def test_memory_and_start_are_aims_too(run_of):
     text = render_targets([run_of("none", 600.0)], "tiny")
     assert ("| ≤ 200 | 100 | met |" in text, "| ≤ 3 | 1.00 | met |" in text) == (True, True)
