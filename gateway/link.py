@@ -20,12 +20,16 @@ FRAME_LIMIT = 1 << 30  # bytes; what a configuration compiles to takes some kilo
 
 
 class Start(Struct, frozen=True, tag="start"):
-    """The first order. `launch` is packed by gateway/handover.py; the descriptors are of the worker's own sockets."""
+    """The first order. `launch` is packed by gateway/handover.py; the descriptors are of the worker's own sockets.
+
+    `marks_fd` is of pages in which the worker says what it runs, see runners/core/marks.py.
+    """
 
     launch: bytes
     slot: int
     http_fd: int
     grpc_fd: int
+    marks_fd: int
 
 
 class Ask(Struct, frozen=True, tag="ask"):

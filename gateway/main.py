@@ -52,6 +52,8 @@ from observability.metrics import Metrics, unhurried
 from observability.sinks.log import EventLog
 from observability.tracing import Tracing, open_tracing
 from runners.core.catalogue import Runners
+from runners.core.marks import Marks
+from runners.embedded import Embedded
 from runners.ray.board import Board
 from runners.ray.opener import RayRunner
 
@@ -84,7 +86,7 @@ class Observers(Struct, frozen=True):
     tallies: Tallies
 
 
-async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> None:
+async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order], marks: Marks) -> None:
     """Serve until told to stop, by order or signal, then let requests under way finish. Raises StartRefused.
 
     A second signal ends the process at once. The end of the control process ends nothing: traffic goes on.
@@ -96,7 +98,7 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order]) -> Non
     except (OSError, ValueError, TlsRefused) as error:
         raise StartRefused(str(error)) from error
     board = Board(launch.dial, launch.membership) if launch.dial else None
-    runners = Runners({"ray": RayRunner(board)})
+    runners = Runners({"ray": RayRunner(board), "embedded": Embedded(marks)})
     reporting = Reporting(observers.tallies, link)
     spares = Spares()
     observers.metrics.watch_spares(lambda: spares.counts)

@@ -16,12 +16,15 @@ def main(link_fd: int) -> None:
 
 
 async def _serve(link_fd: int) -> int:
+    import mmap  # noqa: PLC0415
+    import os  # noqa: PLC0415
     import socket  # noqa: PLC0415
 
     from gateway.handover import unpack  # noqa: PLC0415
     from gateway.link import Failed, Start, open_worker_end  # noqa: PLC0415
     from gateway.logs import begin_log  # noqa: PLC0415
     from gateway.main import Doors, StartRefused, run  # noqa: PLC0415
+    from runners.core.marks import BYTES_N, Marks  # noqa: PLC0415
 
     link = await open_worker_end(socket.socket(fileno=link_fd))
     start = await link.receive()
@@ -30,8 +33,10 @@ async def _serve(link_fd: int) -> int:
     launch = unpack(start.launch)
     begin_log(start.slot if launch.workers_n > 1 else None)
     doors = Doors(socket.socket(fileno=start.http_fd), socket.socket(fileno=start.grpc_fd))
+    marks = Marks(mmap.mmap(start.marks_fd, BYTES_N))
+    os.close(start.marks_fd)
     try:
-        await run(launch, start.slot, doors, link)
+        await run(launch, start.slot, doors, link, marks)
     except StartRefused as refused:
         link.send(Failed(str(refused)))
         await link.flush()

@@ -17,6 +17,7 @@ from runners.core.batching import WAITING_N, Batcher, Limits
 from runners.core.checks import InputCheck, OutputCheck
 from runners.core.errors import DeadlineExceeded, InvalidOutput, LoadRefused, NotReady, untried
 from runners.core.golden import GoldenCase, check_golden, read_golden
+from runners.core.marks import Marks, unseen
 from runners.core.runner import Batching, Description, ModelRef
 from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor, bytes_of
 from runners.core.thread import DEFAULT_LIMIT_N, ModelThread
@@ -49,6 +50,10 @@ class _Opened(Struct, frozen=True):
 class Embedded:
     """Opens ONNX files. Every model gets a session and a thread of its own."""
 
+    def __init__(self, marks: Marks | None = None) -> None:
+        """`marks` is where models say that they are run, for whoever outlives this process; by default nowhere."""
+        self._marks = marks
+
     async def open(self, model: ModelRef, /) -> "EmbeddedEndpoint":
         """Load, check and warm a model, all in its thread. Raises LoadRefused.
 
@@ -75,7 +80,7 @@ class Embedded:
         except BaseException:
             await thread.close()
             raise
-        return EmbeddedEndpoint(opened, thread, model)
+        return EmbeddedEndpoint(opened, thread, model, self._marks)
 
     async def close(self) -> None:
         """Nothing is shared between endpoints, so nothing is left to let go of."""
@@ -84,7 +89,7 @@ class Embedded:
 class EmbeddedEndpoint:
     """One opened ONNX model."""
 
-    def __init__(self, opened: _Opened, thread: ModelThread, model: ModelRef) -> None:
+    def __init__(self, opened: _Opened, thread: ModelThread, model: ModelRef, marks: Marks | None) -> None:
         loaded = opened.loaded
         signature = loaded.session.signature
         self.description = Description(
@@ -102,7 +107,10 @@ class EmbeddedEndpoint:
         self.batch_counts = BatchCounts()
         self._session: OnnxSession | None = loaded.session
         limits = _limits(model.batching, opened.rows)
-        self._batcher = Batcher(model.reference, SessionEngine(loaded.session, thread), limits, self.batch_counts)
+        self._marks = marks
+        self._mark = marks.take(model) if marks else unseen()
+        engine = SessionEngine(loaded.session, thread, self._mark)
+        self._batcher = Batcher(model.reference, engine, limits, self.batch_counts)
         self._turns = Turns(self._run_here, rows_on_loop(opened.rows), self.batch_counts)
         self._check_input, self._check_output = opened.checks
         self._elements_on_loop = loop_elements(signature)
@@ -137,6 +145,9 @@ class EmbeddedEndpoint:
         self._session = None
         self._turns.close()
         await self._batcher.close()
+        marks, self._marks = self._marks, None
+        if marks is not None:
+            marks.give_back(self._mark)
 
     def _is_small(self, request: InferenceRequest) -> bool:
         limits = self._elements_on_loop
@@ -148,8 +159,12 @@ class EmbeddedEndpoint:
     def _run_here(self, request: InferenceRequest) -> tuple[Tensor, ...]:
         if self._session is None:
             raise untried(NotReady("the model is closed"))
-        started_at = monotonic()
-        outputs = self._session.run(request)
+        mark, started_at = self._mark, monotonic()
+        mark.page[mark.on_loop] = 1
+        try:
+            outputs = self._session.run(request)
+        finally:
+            mark.page[mark.on_loop] = 0
         if monotonic() - started_at > SLOW_S:
             self._count_slow_run()
         else:

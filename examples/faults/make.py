@@ -49,6 +49,7 @@ def build_models() -> dict[str, bytes]:
         "hangs-sometimes.onnx": with_fault("hangs-sometimes", any_dark_corner(), hanging()),
         "raises-always.onnx": with_fault("raises-always", any_pixel(), raising()),
         "hangs-always.onnx": with_fault("hangs-always", any_pixel(), hanging()),
+        "kills.onnx": with_fault("kills", any_dark_corner(), trapping()),
     }
 
 
@@ -116,6 +117,20 @@ def slow() -> Part:
         *looping(),
     ]
     return nodes, [count("enough", SLOW_PASSES_N), scalar("zero", 0)]
+
+
+def trapping() -> Part:
+    """Divides the lowest integer by -1, or by 1: x86 processors end the process that tries the former."""
+    nodes = [
+        helper.make_node("Cast", ["alarm"], ["switch"], to=TensorProto.INT64),
+        helper.make_node("Mul", ["switch", "minus_two"], ["less"]),
+        helper.make_node("Add", ["less", "one"], ["divisor"]),
+        helper.make_node("Div", ["lowest", "divisor"], ["quotient"]),
+        helper.make_node("Cast", ["quotient"], ["negative"], to=TensorProto.FLOAT),
+        helper.make_node("Relu", ["negative"], ["nothing"]),
+        helper.make_node("Add", ["clean", "nothing"], ["probabilities"]),
+    ]
+    return nodes, [count("minus_two", -2), count("one", 1), count("lowest", -(2**63))]
 
 
 def not_a_number() -> Part:

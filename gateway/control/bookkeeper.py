@@ -1,15 +1,17 @@
 """The bookkeeper: what workers have counted goes into the ledger, once a second, and only then are they told so.
 
-A worker that dies takes along at most what it counted since it last said so, and that is written down. While the state
-is away workers keep what they count.
+A worker that dies takes along at most what it counted since it last said so. That is written down, and with it whose
+model was run at its end. While the state is away workers keep what they count.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import time
 
+from gateway.control.deaths import Blamed
 from gateway.control.worker import Worker
+from gateway.increments import Counts
 from gateway.link import Counted
 from gateway.state.bookings import Booking
 from gateway.state.closing import Reporter
@@ -23,21 +25,26 @@ BOOK_S = 1.0
 PRUNE_S = 3600.0
 LAST_TRIES_N = 3  # at the end of the process, a second apart
 
+Blame = Callable[[frozenset[bytes]], Sequence[Blamed]]
+Clock = Callable[[], float]
+
 
 class Bookkeeper:
     """Books for one gateway. `me` is its name among those that share the state."""
 
     def __init__(
-        self, shelf: Shelf, me: str, experiments: Callable[[], Iterable[str]], clock: Callable[[], float] = time
+        self, shelf: Shelf, me: str, experiments: Callable[[], Iterable[str]], blame: Blame, clock: Clock = time
     ) -> None:
-        """`experiments` are those that are served now."""
+        """`experiments` are those that are served now; `blame` knows whose models they were that ran at an end."""
         self.lost_n = 0  # workers that ended without their last words
         self._shelf = shelf
         self._me = me
         self._experiments = experiments
         self._clock = clock
         self._workers: list[Worker] = []
+        self._blame = blame
         self._lost: dict[str, str] = {}  # experiment -> why, until that is written down
+        self._deaths: list[Booking] = []  # likewise, of workers whose last run speaks against an arm
         self._booked_epoch = 0
         self._turn = asyncio.Lock()  # the last words come while the booking before may be under way
         self._prune_at = clock() + PRUNE_S
@@ -95,7 +102,8 @@ class Bookkeeper:
             for worker, counted in said:
                 worker.take(counted)
             return True
-        bookings = [Booking(worker.id, counted.seq, counted.counts) for worker, counted in said]
+        deaths = [*self._deaths]
+        bookings = [Booking(worker.id, counted.seq, counted.counts) for worker, counted in said] + deaths
         me, lost = self._report(dict(said)), dict(self._lost)
         try:
             if not self._has_begun:
@@ -109,6 +117,7 @@ class Bookkeeper:
             return False
         self._trouble, self._booked_epoch = "", epoch
         self._lost = {name: why for name, why in self._lost.items() if lost.get(name) != why}
+        self._deaths = self._deaths[len(deaths) :]
         for worker, counted in said:
             worker.take(counted)
         self._forget()
@@ -122,7 +131,19 @@ class Bookkeeper:
                 worker.has_said_all = True
                 self.lost_n += 1
                 self._lost |= dict.fromkeys(self._experiments(), f"process {worker.pid} ended before it had told all")
+                if not worker.was_killed:
+                    self._note_death(worker)
         self._forget()
+
+    def _note_death(self, worker: Worker) -> None:
+        """Write down whose model was run when it ended."""
+        found = self._blame(worker.ran)
+        for each in found:
+            LOG.warning("process %d ended while %s of %s was run", worker.pid, each.arm, each.experiment)
+        if found:
+            epoch = self._epoch()
+            cells = [each.in_epoch(epoch) for each in found]
+            self._deaths.append(Booking(f"{worker.id} end", 1, Counts(epoch, cells=cells)))
 
     def _forget(self) -> None:
         """Let go of workers that will not say anything more."""

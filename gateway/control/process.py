@@ -23,6 +23,7 @@ from gateway.control.clicks import ClickDesk, feedback_secret
 from gateway.control.cluster import Cluster
 from gateway.control.conductor import Conductor
 from gateway.control.crew import Crew, StartFailed
+from gateway.control.deaths import Blamed, blamed
 from gateway.control.doors import Doors
 from gateway.control.fleet import Fleet
 from gateway.control.hosts import Hosts, open_hosts
@@ -77,7 +78,7 @@ async def _govern(
     fleet, desk = Fleet(launch, cluster), ClickDesk(shelf, launch.feedback_window_s)
     publisher = Publisher(shelf, offer.folder or Path.cwd(), fleet, tell=partial(_tell, log))
     vigil = Vigil(publisher, shelf, offer, f"{identity.host}:{doors.http_port}", cluster, is_watching=is_watching)
-    books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments)
+    books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments, partial(_blamed, publisher))
     crew = Crew(launch.workers_n, partial(_start, fleet, doors, desk, books), doors.renew, log.offer, fleet.join)
     conductor = Conductor(publisher, shelf, vigil.me, Notices(offer.receivers))
     scrape = Scrape(crew, log.counts, lambda: books.lost_n, conductor.notices.counts)
@@ -128,6 +129,12 @@ async def _start(fleet: Fleet, doors: Doors, desk: ClickDesk, books: Bookkeeper,
     worker = await books.watch(start_worker(slot, fleet.launch, doors, desk.take))
     worker.on_missed = fleet.wake
     return worker
+
+
+def _blamed(publisher: Publisher, ran: frozenset[bytes]) -> tuple[Blamed, ...]:
+    """Whom the end of a worker speaks against that ran these models."""
+    meaning = publisher.meaning
+    return blamed(meaning.routes.values(), meaning.number, ran)
 
 
 def _step_back() -> None:

@@ -1,13 +1,17 @@
 """One worker as the control process sees it: from the start of its process to its end."""
 
 import asyncio
+import mmap
+import os
 import secrets
 import signal
 import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable
+from tempfile import TemporaryFile
 from time import monotonic
+from typing import IO
 
 from gateway.control.doors import Doors
 from gateway.link import (
@@ -34,6 +38,7 @@ from gateway.link import (
     open_control_end,
 )
 from observability.merge import Snapshot
+from runners.core.marks import BYTES_N, running_in
 from runners.ray.members import Membership
 
 Keep = Callable[[Clicked, Callable[[Kept], None]], None]
@@ -43,8 +48,8 @@ ASKED_LIMIT = 2  # questions a worker may owe answers to: one that is stuck is n
 class Worker:
     """A process that serves, or that did. `ready` holds what it said first; an end before that is `Failed`."""
 
-    def __init__(self, slot: int, process: Process, link: Link[Report], keep: Keep) -> None:
-        """`keep` is handed clicks and a way to answer."""
+    def __init__(self, slot: int, process: Process, link: Link[Report], keep: Keep, marks: mmap.mmap) -> None:
+        """`keep` is handed clicks and a way to answer; `marks` are where it says what it runs."""
         self.slot = slot
         self.pid = process.pid
         self.began_at = monotonic()
@@ -61,6 +66,9 @@ class Worker:
         self.holding: dict[str, int] = {}  # likewise for experiments that wait for answers to older requests
         self.has_said_all = False
         self.on_missed: Callable[[str], None] = lambda _: None
+        self.was_killed = False  # by this process
+        self.ran: frozenset[bytes] = frozenset()  # signs of the models that were run when it ended
+        self._marks = marks
         self._process = process
         self._link = link
         self._keep = keep
@@ -144,6 +152,7 @@ class Worker:
     def kill(self) -> None:
         """End it now."""
         if self._process.returncode is None:
+            self.was_killed = True
             self._process.kill()
 
     async def _hear(self) -> int:
@@ -151,6 +160,8 @@ class Worker:
             self._take(report)
         status = await self._process.wait()
         self._link.close()
+        with self._marks:
+            self.ran = running_in(self._marks[:])
         self._told.set()
         for number in list(self._warming):  # it may have been the models that ended it, as they would everybody
             self._answer_warm(number, {f"worker {self.slot}": f"{describe_end(status)} while it opened its models"})
@@ -194,10 +205,20 @@ async def start_worker(slot: int, launch: bytes, doors: Doors, keep: Keep) -> Wo
         http_fd, grpc_fd = doors.of(slot)
         code = f"import sys; sys.path[:] = {sys.path!r}; from gateway.serving import main; main({theirs.fileno()})"
         command = (sys.executable, "-P", "-c", code)
-        process = await asyncio.create_subprocess_exec(*command, pass_fds=(theirs.fileno(), http_fd, grpc_fd))
+        with _pages() as pages:
+            pages.truncate(BYTES_N)
+            marks_fd = pages.fileno()
+            fds = (theirs.fileno(), http_fd, grpc_fd, marks_fd)
+            process = await asyncio.create_subprocess_exec(*command, pass_fds=fds)
+            marks = mmap.mmap(marks_fd, BYTES_N)
     link = await open_control_end(ours)
-    link.send(Start(launch, slot, http_fd, grpc_fd))
-    return Worker(slot, process, link, keep)
+    link.send(Start(launch, slot, http_fd, grpc_fd, marks_fd))
+    return Worker(slot, process, link, keep, marks)
+
+
+def _pages() -> IO[bytes]:
+    """A file that lies in memory where that is possible: nobody shall wait for a disk to say what runs."""
+    return os.fdopen(os.memfd_create("marks"), "r+b") if sys.platform == "linux" else TemporaryFile()
 
 
 def describe_end(status: int) -> str:

@@ -13,6 +13,7 @@ ERROR_RATE = "error_rate"  # the arm raised, hung past its deadline or was not t
 RUN_ERRORS = "run_errors"  # runs that failed as a whole: judged beside `runs_n`, never beside requests
 INVALID_OUTPUT = "invalid_output"
 FALLBACK_RATE = "fallback_rate"
+WORKER_DEATHS = "worker_deaths"  # serving processes that ended while a run of the arm, and no other, was under way
 ACTION = "action:"  # what the metric of a declared action begins with: answers that say a certain thing
 LATENCY_METRICS = ("latency_p50", "latency_p90", "latency_p99")  # slower than a threshold frozen when the step began
 

@@ -4,7 +4,8 @@
     fold(rule, evidence, epoch)      another closed epoch, in order of (number, step): pure, constant work
     judge(rule, evidence)            what that says
 
-    FAIL    a bound is proven broken, or the candidate gave invalid output to three requests and the baseline to none
+    FAIL    a bound is proven broken, or the candidate gave invalid output to three requests and the baseline to none,
+            or so many serving processes ended while it was run, and none while the baseline was
     HALT    the arms cannot be compared now: units are not shared out as promised, the gateway itself refuses requests,
             or counts were lost
     PROVEN  every bound is proven kept          CLEAR   enough requests on this step, and no warning
@@ -22,7 +23,8 @@ from msgspec.structs import replace
 
 from strategies.evidence.blocks import Count
 from strategies.evidence.bounds import Bound, Form, Rule
-from strategies.evidence.epochs import INVALID_OUTPUT, RUN_ERRORS, ArmCounts, Epoch
+from strategies.evidence.deaths import Deaths, with_deaths
+from strategies.evidence.epochs import INVALID_OUTPUT, RUN_ERRORS, WORKER_DEATHS, ArmCounts, Epoch
 from strategies.evidence.series import (
     Chance,
     Series,
@@ -72,6 +74,7 @@ class Evidence(Struct, frozen=True):
     requests_n: Mapping[int, int] = field(default_factory=dict)
     mismatch: Mismatch = Mismatch()
     invalid: tuple[int, int] = (0, 0)  # candidate's, baseline's
+    deaths: Deaths = Deaths()
     is_pressed: bool = False
     is_lossy: bool = False
 
@@ -124,6 +127,7 @@ def fold(rule: Rule, evidence: Evidence, epoch: Epoch) -> Evidence:
         is_pressed=(is_same and evidence.is_pressed) or max(map(_withheld, (candidate, baseline))) > PRESSURE,
         is_lossy=(is_same and evidence.is_lossy) or bool(epoch.lost),
         invalid=(evidence.invalid[0] + _invalid(candidate), evidence.invalid[1] + _invalid(baseline)),
+        deaths=_fold_deaths(rule, evidence.deaths, epoch),
         passed_over_n=evidence.passed_over_n + (not is_evidence),
     )
     if not is_evidence:
@@ -154,14 +158,15 @@ def _findings(
     """What holds, the weightiest first: verdict, why, and which guardrail it is about."""
     if evidence.mismatch.highest >= -log(rule.srm_alpha):
         yield Verdict.HALT, "the arms do not get the units that their shares promise", "srm"
-    if evidence.invalid[0] >= INVALID_N and not evidence.invalid[1]:
-        yield Verdict.FAIL, f"{evidence.invalid[0]} invalid outputs, and none of the baseline", INVALID_OUTPUT
+    yield from _triggered(rule, evidence)
     if broken := _worst(reading for reading in readings if reading.is_broken):
         yield Verdict.FAIL, f"{broken.metric} is proven worse than its bound", broken.metric
     if evidence.is_lossy:
         yield Verdict.HALT, "counts of the latest epoch were lost", ""
     if evidence.is_pressed:
         yield Verdict.HALT, "the gateway itself refuses requests", ""
+    if evidence.deaths.log_e >= rule.warns_at:
+        yield Verdict.UNSURE, _death_words(evidence), WORKER_DEATHS
     if warned := _worst(reading for reading in readings if reading.is_warned):
         yield Verdict.UNSURE, f"{warned.metric} looks worse than its bound", warned.metric
     if missing_n:
@@ -169,6 +174,20 @@ def _findings(
     if all(reading.is_safe for reading in readings):
         yield Verdict.PROVEN, "every bound is proven kept", ""
     yield Verdict.CLEAR, "no bound looks broken", ""
+
+
+def _triggered(rule: Rule, evidence: Evidence) -> Iterator[tuple[Verdict, str, str]]:
+    """What condemns beside the bounds."""
+    if evidence.invalid[0] >= INVALID_N and not evidence.invalid[1]:
+        yield Verdict.FAIL, f"{evidence.invalid[0]} invalid outputs, and none of the baseline", INVALID_OUTPUT
+    if evidence.deaths.condemns(rule.alpha):
+        yield Verdict.FAIL, _death_words(evidence), WORKER_DEATHS
+
+
+def _death_words(evidence: Evidence) -> str:
+    deaths = evidence.deaths
+    baseline = f"{deaths.baseline_n or 'none'} under the baseline"
+    return f"{deaths.candidate_n} serving processes ended while it was run, {baseline}"
 
 
 def _read(rule: Rule, bound: Bound, series: tuple[Series, ...]) -> Reading:
@@ -219,6 +238,15 @@ def _chance(rule: Rule, metric: str, epoch: Epoch) -> Chance | None:
     tried = (shares[0] * (1 - _withheld(candidate)), shares[1] * (1 - _withheld(baseline)))
     left = _exactly(*tried).most if all(tried) else assigned
     return Chance(max(assigned, left), min(assigned, left))
+
+
+def _fold_deaths(rule: Rule, deaths: Deaths, epoch: Epoch) -> Deaths:
+    """Also of an epoch that lost counts, as each does in which a process ended."""
+    counts = tuple(_arm(epoch, name).events.get(WORKER_DEATHS, 0) for name in (rule.candidate, rule.baseline))
+    if not any(counts):
+        return deaths
+    chance = _chance(rule, WORKER_DEATHS, epoch)
+    return with_deaths(deaths, counts[0], counts[1], chance.most if chance else 1.0)
 
 
 def _exactly(candidate: float, baseline: float) -> Chance:

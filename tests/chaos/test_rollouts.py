@@ -5,6 +5,13 @@ it hurt. These take minutes, so they are behind `make chaos`.
 """
 
 import json
+import os
+import platform
+import re
+import signal
+import sys
+from http.client import HTTPConnection, HTTPException
+from time import monotonic
 
 import pytest
 
@@ -136,3 +143,60 @@ def test_killed_in_a_running_canary_it_goes_on_at_the_same_step_with_the_same_ev
 def until_step(gateway, step: int) -> None:
     while asked(gateway, "/v1/routes/digits")["rollout"]["step"] != step:
         until_phase(gateway, "baking")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the model kills its process on x86 processors")
+def test_a_candidate_that_kills_the_process_it_runs_in_is_taken_back(start_gateway, tmp_path):
+    """Well for a while, then each of its requests ends a process. Whom that answered it takes along; nothing can help."""
+    write_route(tmp_path / "config", FAULTS / "kills.onnx", ramp=[{"share": "10%"}, {"share": "60%"}])
+    gateway = start_gateway(tmp_path / "config")
+    with PatientLoad(gateway.http) as load:
+        load.until(STEADY_N)
+        load.first_pixel = 16
+        began_at = monotonic()
+        rollout = until_phase(gateway, "rolled_back")
+        took_s = monotonic() - began_at
+        broken_n, answers_n = load.broken_n, load.answers_n
+        load.until(answers_n + 200)
+    log = gateway.log()
+    assert 0 == gateway.stop()
+    assert [] == load.failures
+    assert broken_n == load.broken_n  # nobody is hurt any more
+    sys.stdout.write(f"\nback after {took_s:.0f} s, {broken_n} connections broken, {log.count('worker_lost')} ends\n")
+    found = re.match(
+        r"worker_deaths: (\d+) serving processes ended while it was run, none under the", rollout["reason"]
+    )
+    assert found, rollout
+    assert 3 <= int(found[1]) <= broken_n
+    assert "ended while new of digits@1 was run" in log
+
+
+def test_a_worker_that_is_killed_again_and_again_under_a_good_candidate_takes_nobody_back(start_gateway, tmp_path):
+    """Whoever kills from without meets the baseline, or nobody at all, sooner than three candidates in a row."""
+    write_route(tmp_path / "config", MODELS / "digits-mlp.onnx", ramp=[{"share": "10%"}, {"share": "60%"}])
+    gateway = start_gateway(tmp_path / "config")
+    with PatientLoad(gateway.http) as load:
+        for _ in range(4):
+            load.until(load.answers_n + 100)
+            os.kill(gateway.workers()[0], signal.SIGKILL)
+        load.until(load.answers_n + 3000)
+        rollout = asked(gateway, "/v1/routes/digits")["rollout"]
+    assert 0 == gateway.stop()
+    assert [] == load.failures
+    assert "rolled_back" != rollout["phase"], rollout
+
+
+class PatientLoad(Load):
+    """Whose connection breaks takes another. `broken_n` are those that did."""
+
+    broken_n = 0
+
+    def _send_over(self, connection: HTTPConnection) -> None:
+        while True:
+            try:
+                super()._send_over(connection)
+            except (OSError, HTTPException):
+                self.broken_n += 1
+                connection.close()
+            else:
+                return

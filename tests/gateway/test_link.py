@@ -43,7 +43,7 @@ async def ends():
 
 async def test_messages_arrive_whole_and_in_order(ends):
     control, worker = ends
-    orders = [Start(b"\0" * 100_000, 1, 3, 4), Ask(1), Warm(2, b"routes"), Swap(2), Discard(3), Taken(7), Stop()]
+    orders = [Start(b"\0" * 100_000, 1, 3, 4, 5), Ask(1), Warm(2, b"routes"), Swap(2), Discard(3), Taken(7), Stop()]
     for order in orders:
         control.send(order)
     reports = [Ready(1, ["digits"], {"bad": "missing"}), Told(1, SNAPSHOT), Warmed(2, {"arm": "no file"}), Swapped(2)]

@@ -24,6 +24,7 @@ from runners.core.errors import (
     NotReady,
     Overloaded,
 )
+from runners.core.marks import BYTES_N, Marks, running_in, sign_of
 from runners.core.runner import Batching, OutputPolicy, ProviderChoice
 from runners.embedded import Embedded
 from runners.onnx import placement
@@ -53,6 +54,24 @@ def slow_model(monkeypatch, endpoint, *durations_s):
     ticks = [tick for duration in durations_s for tick in (0.0, duration)]
     monkeypatch.setattr(embedded, "monotonic", lambda: ticks.pop(0) if ticks else 0.0)
     return endpoint
+
+
+@pytest.mark.parametrize("rows", [1, 1000])
+async def test_what_runs_is_marked_while_it_does_also_where_it_raises(ref, ask, soon, monkeypatch, rows):
+    """Whoever outlives a process knows which model it ran, on the event loop or in its thread."""
+    monkeypatch.setattr(placement, "LOOP_LIMIT_S", 60.0)
+    page, seen = bytearray(BYTES_N), []
+    endpoint = await Embedded(Marks(page)).open(ref("sum"))
+
+    def noted(self, request, options=None):
+        seen.append(running_in(page))
+        raise ExecutionFailed("it raised")
+
+    monkeypatch.setattr(embedded.OnnxSession, "run", noted)
+    with pytest.raises(ExecutionFailed):
+        await endpoint.infer(ask(x=ones(rows)), deadline_at=soon())
+    await endpoint.close()
+    assert ([{sign_of(ref("sum"))}], frozenset()) == (seen, running_in(page))
 
 
 async def test_a_model_says_what_it_is(opened, ref):

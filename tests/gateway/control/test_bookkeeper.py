@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from gateway.control.bookkeeper import Bookkeeper
+from gateway.control.deaths import Blamed
 from gateway.increments import CellIncrement, CellKey, Counts, Increment
 from gateway.link import Counted
 from gateway.state.errors import StateUnavailable
 from gateway.state.ledger import Ledger
 from gateway.state.shelf import Shelf
+from strategies.evidence.epochs import WORKER_DEATHS
 
 NAME, EPOCH = "digits@1", 1000
 SHARES = '{"new":10000,"old":990000}'
@@ -33,6 +35,7 @@ class FakeWorker:
         self.taken: list[int] = []
         self.open_from, self.holding = 0, {}
         self.has_said_all, self.has_served = False, True
+        self.was_killed, self.ran = False, frozenset()
         self.ended = asyncio.get_running_loop().create_future()
 
     def say(self, seq: int, open_from: int, requests_n: int = 0, *, is_last: bool = False, held: int = 0) -> None:
@@ -53,6 +56,10 @@ def shelf(tmp_path: Path):
     shelf.close()
 
 
+def blamed(ran: frozenset[bytes]) -> list[Blamed]:
+    return [Blamed(NAME, 0, {"old": 990_000, "new": 10_000}, "new") for sign in ran if sign == b"new"]
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -60,7 +67,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def books(shelf, clock) -> Bookkeeper:
-    return Bookkeeper(shelf, "host:8000", lambda: [NAME], clock)
+    return Bookkeeper(shelf, "host:8000", lambda: [NAME], blamed, clock)
 
 
 async def begun(books: Bookkeeper, pid: int) -> FakeWorker:
@@ -119,6 +126,34 @@ async def test_a_worker_that_was_killed_leaves_a_mark_and_holds_nobody_up(books,
     assert 1 == books.lost_n
 
 
+async def test_an_end_is_booked_for_the_arm_that_was_run_and_only_once(books, shelf, clock):
+    one, two = await begun(books, 1), await begun(books, 2)
+    two.ran = frozenset({b"new"})
+    two.ended.set_result(-8)
+    assert await books._try()
+    one.say(1, EPOCH, 5)
+    assert await books._try()
+    clock.now += 12
+    one.say(2, EPOCH + 1)
+    await books._try()
+    (epoch,) = shelf.ledger().epochs(NAME)
+    assert ({WORKER_DEATHS: 1}, 5) == (epoch.arms["new"].events, epoch.arms["new"].requests_n)
+    assert epoch.lost
+
+
+async def test_whom_this_process_has_killed_itself_speaks_against_nobody(books, shelf, clock):
+    """A model that hangs when its gateway is stopped has killed nobody."""
+    one, two = await begun(books, 1), await begun(books, 2)
+    two.ran, two.was_killed = frozenset({b"new"}), True
+    two.ended.set_result(-9)
+    one.say(1, EPOCH, 5)
+    await books._try()
+    clock.now += 12
+    one.say(2, EPOCH + 1)
+    await books._try()
+    assert [{}] == [epoch.arms["new"].events for epoch in shelf.ledger().epochs(NAME)]
+
+
 async def test_a_worker_that_said_its_last_words_has_lost_nothing(books, shelf, clock):
     """A restart in order is no hole in the evidence."""
     worker = await begun(books, 1)
@@ -153,7 +188,7 @@ async def test_a_gateway_that_was_killed_says_so_when_it_comes_back(books, shelf
     worker.say(1, EPOCH, 5)
     await books._try()
     clock.now += 5
-    again = Bookkeeper(shelf, "host:8000", lambda: [NAME], clock)
+    again = Bookkeeper(shelf, "host:8000", lambda: [NAME], blamed, clock)
     await again._try()
     clock.now += 10
     await again._try()

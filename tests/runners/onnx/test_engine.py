@@ -12,6 +12,7 @@ from runners.core import thread as thread_module
 from runners.core.batch_counts import BatchCounts
 from runners.core.batching import Batcher, Limits
 from runners.core.errors import DeadlineExceeded, ExecutionFailed, InvalidInput
+from runners.core.marks import unseen
 from runners.core.runner import ProviderChoice
 from runners.core.tensor import InferenceRequest, Tensor
 from runners.core.thread import ModelThread
@@ -28,7 +29,7 @@ async def opened():
 
     def open_model(path):
         session = load_model(path, ProviderChoice(), threads=1, options=session_options()).session
-        batchers.append(Batcher("test", SessionEngine(session, ModelThread("test")), Limits(), BatchCounts()))
+        batchers.append(Batcher("test", SessionEngine(session, ModelThread("test"), unseen()), Limits(), BatchCounts()))
         return batchers[-1]
 
     yield open_model
