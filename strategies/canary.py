@@ -1,6 +1,6 @@
 """Canary: a growing share of units meets the candidate; whoever met it at 5 % still meets it at 50 %."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -51,6 +51,7 @@ class Canary:
     on_inconclusive: Literal["hold", "rollback", "promote-with-approval"] = "hold"
     approve_above: Share = "100%"
     twin: bool = False
+    slices: dict[str, tuple[str, ...]] = field(default_factory=dict)  # attribute -> values that are compared apart too
 
     def problems(self, arms: Arms) -> list[Problem]:
         found = known_candidate(("candidate",), self.candidate, arms)

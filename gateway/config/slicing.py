@@ -1,4 +1,4 @@
-"""An A/B test's slices: what its document says of them, and whether that can be counted."""
+"""The slices of an A/B test or a canary: what its document says of them, and whether that can be counted."""
 
 from collections.abc import Iterator
 

@@ -151,7 +151,7 @@ class Conductor:
         """The state that a look has led to, with the reason, and with what is slow when a step begins."""
         before, course = watched.before, watched.course
         state = course.state
-        said = reason(before, state, course.judgement, watched.ramp)
+        said = reason(before, state, course.judgement, watched.ramp) + watched.differing
         if state.phase is Phase.ROLLED_BACK:
             first = self._first_offences(watched)
             said += f"; first: {', '.join(each.event_id for each in first)}" if first else ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.config.traffic import traffic_of
 from gateway.publishing.prepare import Meaning
+from gateway.publishing.trials import tell_slice
 from gateway.publishing.watch import Epochs, Watched, looked, watch, withdrawn
 from strategies.core.spec import percent
 from strategies.evidence.rule import Reading
@@ -47,7 +48,7 @@ def add_evidence(told: dict[str, Any], meaning: Meaning, watches: Mapping[str, W
     if watched is None or route.notice:
         return told
     shares = ", ".join(f"{arm} {percent(ppm)}" for arm, ppm in traffic_of(route).shares_ppm.items())
-    told["sentence"] = f"{route.strategy}: {shares}; {standing(watched.course, watched.ramp)}"
+    told["sentence"] = f"{route.strategy}: {shares}; {standing(watched.course, watched.ramp)}{watched.differing}"
     told["judgement"] = tell_evidence(watched)
     return told
 
@@ -68,6 +69,7 @@ def tell_evidence(watched: Watched) -> dict[str, Any]:
         "bake_s": watched.ramp.bake_s(state.step),
         "condemns_at_log_e": round(watched.rule.condemns_at, 4),
         "guardrails": [_tell_reading(each) for each in judgement.readings],
+        "slices": [tell_slice(each) for each in watched.slices],
     }
 
 

@@ -1,5 +1,6 @@
-"""In which slices an A/B test's arms differ: all questions at once, with few of the answers wrong."""
+"""In which slices arms differ: all questions at once, with few of the answers wrong. It decides nothing."""
 
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from strategies.evidence.slices import discoveries, of_slice
 
 METRICS = (ERROR_RATE, FALLBACK_RATE, INVALID_OUTPUT)
 NAMED_N = 5  # slices in a sentence
+FOUND_WRONG = 0.05  # of what is said of a canary's slices; its alpha is for taking it back
 
 
 class Questions(Struct, frozen=True):
@@ -34,43 +36,42 @@ class InSlice(Struct, frozen=True):
 
 
 def questions_of(document: RouteDoc) -> Questions:
-    """Those of a checked A/B test. They are all that can be asked, whether anything was counted for them or not."""
+    """Those of a checked A/B test or canary: all that can be asked, whether anything was counted for it or not."""
+    strategy = document.strategy
     metrics = (*METRICS, *(action.metric for action in actions_of(document)))
-    return Questions(slices_of(document), metrics, document.strategy.alpha)
+    return Questions(slices_of(document), metrics, strategy.alpha if strategy.kind == "ab" else FOUND_WRONG)
 
 
-class Sliced:
-    """All candidates of one experiment in all slices, as far as it was read."""
+class Sliced(Struct, frozen=True):
+    """All candidates of one experiment in all slices, as far as it was read. `parts` are by candidate and slice."""
 
-    def __init__(self, rules: tuple[Rule, ...], questions: Questions) -> None:
-        self._questions = questions
-        self._parts = {
-            (rule.candidate, name): Contrasted(rule.candidate, rule.baseline)
-            for rule in rules
-            for name in questions.slices
-        }
+    questions: Questions
+    parts: Mapping[tuple[str, str], Contrasted]
 
-    def read(self, epoch: Epoch) -> None:
-        """Take in an epoch."""
-        parts = {name: of_slice(epoch, name) for name in self._questions.slices}
-        for (candidate, name), before in self._parts.items():
-            self._parts[candidate, name] = contrasted(before, parts[name])
+    def after(self, epochs: Sequence[Epoch]) -> "Sliced":
+        """With more epochs, in order."""
+        parts = dict(self.parts)
+        for epoch in epochs if parts else ():
+            there = {name: of_slice(epoch, name) for name in self.questions.slices}
+            for (candidate, name), before in parts.items():
+                parts[candidate, name] = contrasted(before, there[name])
+        return Sliced(self.questions, parts)
 
     def found(self) -> tuple[tuple[str, str, str], ...]:
         """Who differs where in what: candidates, slices and metrics, most evidence first."""
         log_es = {
             (candidate, name, metric): log_e(part.splits.get(metric, ()), 1.0)
-            for (candidate, name), part in self._parts.items()
-            for metric in self._questions.metrics
+            for (candidate, name), part in self.parts.items()
+            for metric in self.questions.metrics
         }
-        return discoveries(log_es, self._questions.alpha)
+        return discoveries(log_es, self.questions.alpha)
 
     def look(self) -> dict[str, list[InSlice]]:
         """Every candidate's slices."""
-        found, asked_n = self.found(), len(self._parts) * len(self._questions.metrics)
-        level = self._questions.alpha * max(len(found), 1) / max(asked_n, 1)  # at which just what is found differs
-        slices: dict[str, list[InSlice]] = {candidate: [] for candidate, _ in self._parts}
-        for (candidate, name), part in self._parts.items():
+        found, asked_n = self.found(), len(self.parts) * len(self.questions.metrics)
+        level = self.questions.alpha * max(len(found), 1) / max(asked_n, 1)  # at which just what is found differs
+        slices: dict[str, list[InSlice]] = {candidate: [] for candidate, _ in self.parts}
+        for (candidate, name), part in self.parts.items():
             requests_n = part.sums[0].requests_n, part.sums[1].requests_n
             metrics = tuple(metric for who, where, metric in found if (who, where) == (candidate, name))
             slices[candidate].append(InSlice(name, requests_n, contrasts(part, level), metrics))
@@ -87,8 +88,16 @@ class Sliced:
         if not words:
             return ""
         more = f" and {len(words) - NAMED_N} more" if len(words) > NAMED_N else ""
-        bound = f"at most {100 * self._questions.alpha:.3g}% of such findings are wrong on average"
+        bound = f"at most {100 * self.questions.alpha:.3g}% of such findings are wrong on average"
         return f"; differs in slices {', '.join(words[:NAMED_N])}{more} ({bound})"
+
+
+def nothing_sliced(rules: tuple[Rule, ...], questions: Questions) -> Sliced:
+    """Before anything was read."""
+    parts = {
+        (rule.candidate, name): Contrasted(rule.candidate, rule.baseline) for rule in rules for name in questions.slices
+    }
+    return Sliced(questions, parts)
 
 
 def interval_words(contrast: Contrast) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from gateway.config.documents import RouteDoc
 from gateway.publishing.prepare import Meaning
-from gateway.publishing.slicing import InSlice, Questions, Sliced, interval_words, questions_of
+from gateway.publishing.slicing import InSlice, Questions, interval_words, nothing_sliced, questions_of
 from strategies.core.arm import Role
 from strategies.evidence.contrast import Contrast, Contrasted, Interval, contrasted, contrasts
 from strategies.evidence.epochs import EPOCH_S, Epoch
@@ -59,7 +59,7 @@ class Trial:
         self.units_n: dict[str, int] = {}
         self._evidence: list[Evidence] = [start(rule) for rule in rules]
         self._contrasted = [Contrasted(rule.candidate, rule.baseline) for rule in rules]
-        self._sliced = Sliced(rules, questions)
+        self._sliced = nothing_sliced(rules, questions)
         self._shares: Mapping[str, int] = {}
         self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT_N)  # epoch, its requests
 
@@ -74,7 +74,7 @@ class Trial:
             for place, rule in enumerate(self.rules):
                 self._evidence[place] = fold(rule, self._evidence[place], epoch)
                 self._contrasted[place] = contrasted(self._contrasted[place], epoch)
-            self._sliced.read(epoch)
+        self._sliced = self._sliced.after(epochs)
 
     def tell(self) -> dict[str, Any]:
         """All of it as plain values. `until` is the Unix time up to which requests are counted."""
@@ -108,7 +108,7 @@ class Trial:
             "is_srm": judgement.srm_log_e >= -log(rule.srm_alpha),
             "guardrails": [_tell_reading(reading) for reading in judgement.readings],
             "contrasts": [_tell_contrast(contrast) for contrast in found],
-            "slices": [_tell_slice(each) for each in slices],
+            "slices": [tell_slice(each) for each in slices],
         }
 
     def _missing_n(self, rule: Rule, judgement: Judgement) -> int | None:
@@ -215,7 +215,8 @@ def _tell_contrast(contrast: Contrast) -> dict[str, Any]:
     }
 
 
-def _tell_slice(each: InSlice) -> dict[str, Any]:
+def tell_slice(each: InSlice) -> dict[str, Any]:
+    """One slice as plain values."""
     told = [_tell_contrast(contrast) | {"differs": contrast.metric in each.found} for contrast in each.contrasts]
     return {"slice": each.name, "requests": list(each.requests_n), "contrasts": told}
 

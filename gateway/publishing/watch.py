@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.publishing.prepare import Meaning
 from gateway.publishing.rollouts import rollout_of
 from gateway.publishing.rules import rule_of
+from gateway.publishing.slicing import InSlice, Sliced, nothing_sliced, questions_of
 from gateway.state.closing import LIMIT_S
 from strategies.core.state import Phase, RolloutState
 from strategies.evidence.epochs import EPOCH_S, Epoch
@@ -30,13 +31,27 @@ class Epochs(Protocol):
 
 
 class Watched(Struct, frozen=True):
-    """One route's rollout and what is known of it. `before` is where it stood before it moved, if it has."""
+    """One route's rollout and what is known of it. `before` is where it stood before it moved, if it has.
+
+    `sliced` is what was counted in the slices that the document declares; it moves nothing.
+    """
 
     experiment: str
     rule: Rule
     ramp: Ramp
     course: Course
     before: RolloutState
+    sliced: Sliced
+
+    @property
+    def slices(self) -> list[InSlice]:
+        """What is known of the candidate in each slice."""
+        return self.sliced.look().get(self.rule.candidate, [])
+
+    @property
+    def differing(self) -> str:
+        """Where the candidate differs, to be put behind a sentence; nothing where no slice stands out."""
+        return self.sliced.words(self.slices)
 
 
 def watch(meaning: Meaning, name: str, known: Watched | None = None) -> Watched | None:
@@ -48,7 +63,8 @@ def watch(meaning: Meaning, name: str, known: Watched | None = None) -> Watched 
     experiment = f"{name}@{kept.began}"
     if known is None or (known.experiment, known.rule) != (experiment, rule):
         course = enter(rule, kept.rollout)
-        return Watched(experiment, rule, ramp, course, course.state)
+        sliced = nothing_sliced((rule,), questions_of(document))
+        return Watched(experiment, rule, ramp, course, course.state, sliced)
     return replace(known, ramp=ramp, course=published(known.course, kept.rollout))
 
 
@@ -58,17 +74,19 @@ def looked(watched: Watched, ledger: Epochs, now_s: float) -> Watched:
     Time is that of the epochs, so that whoever reads them later comes to the same moves at the same moments. What was
     counted nowhere for `SILENT_S` is silence; what lasted longer than this without a look was not watched.
     """
-    course, before = watched.course, watched.course.state
+    course, before, sliced = watched.course, watched.course.state, watched.sliced
     for number, parts in groupby(ledger.epochs(watched.experiment, course.epoch), key=attrgetter("number")):
         before, course = course.state, _paused(course, number, watched.ramp)
         if not course.has_moved:
-            before, course = course.state, after_epoch(course, [*parts], watched.rule, watched.ramp)
+            counted = [*parts]
+            before, course = course.state, after_epoch(course, counted, watched.rule, watched.ramp)
+            sliced = sliced.after(counted)
         if course.has_moved:
-            return replace(watched, course=course, before=before)
+            return replace(watched, course=course, before=before, sliced=sliced)
     before, course = course.state, _paused(course, int(now_s - SILENT_S) // EPOCH_S, watched.ramp)
     if not course.has_moved:
         before, course = course.state, after_look(course, watched.ramp)
-    return replace(watched, course=course, before=before)
+    return replace(watched, course=course, before=before, sliced=sliced)
 
 
 def _paused(course: Course, number: int, ramp: Ramp) -> Course:

@@ -42,7 +42,8 @@ class Counted:
         """Count for a step from here on."""
         shares = {plan.assigned.name: plan.share_ppm for plan in route.plans if plan.assigned}
         arms = tuple(each.arm.name for each in route.arms)
-        self._tally = self._tallies.route(Trial(self._name, step, shares, arms, slow_s))
+        trial = Trial(self._name, step, shares, arms, slow_s, slicings=route.slicings)
+        self._tally = self._tallies.route(trial)
 
     def count(self, seen: Observation, plan: Plan, facts: RequestFacts) -> None:
         """Count one request that was assigned by `plan`."""
@@ -53,6 +54,7 @@ class Counted:
             increment.withheld_n += 1
             return
         increment.requests_n += 1
+        self._tally.place(facts, increment)
         if facts.unit:
             self._tally.experiment.meet(facts.point, increment)
         else:
@@ -61,7 +63,7 @@ class Counted:
         self._measure(increment, said)
         if said.ok:
             for metric in (name for name, value in said.metrics.items() if value and name.startswith(ACTION)):
-                self._tally.experiment.blame(metric, assigned.index, facts, seen.t, increment)
+                self._tally.blame(metric, assigned.index, facts, seen.t, increment)
         failed = None if said.ok and not said.metrics.get(INVALID_OUTPUT) else (facts, plan, seen, said)
         if seen.batch is not None:
             self._shared.setdefault((assigned.index, seen.batch), []).append(failed)
@@ -114,7 +116,7 @@ class Counted:
         facts, plan, seen, said = failed
         metric = INVALID_OUTPUT if said.metrics.get(INVALID_OUTPUT) else ERROR_RATE
         for each in (metric, FALLBACK_RATE) if plan.fallback else (metric,):
-            self._tally.experiment.blame(each, arm, facts, seen.t, increment)
+            self._tally.blame(each, arm, facts, seen.t, increment)
 
     def _settle_shared(self, number: int) -> None:
         """A run that all have failed in is one fault, of the run; otherwise each failed by itself."""

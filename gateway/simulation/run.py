@@ -5,11 +5,14 @@ holds from the next one on.
 """
 
 from math import inf
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.config.compiled import CompiledRoute
+from gateway.publishing.slicing import nothing_sliced, questions_of
+from gateway.publishing.trials import tell_slice
 from gateway.simulation.counted import Counted
 from gateway.simulation.observations import Observation
 from gateway.simulation.setup import Setup
@@ -53,13 +56,17 @@ class Line(Struct, frozen=True):
     move: str
 
 
-class Final(Struct, frozen=True):
-    """What became of a run: promoted, rolled_back, held, running; when, and after how many of its requests."""
+class Final(Struct, frozen=True, omit_defaults=True):
+    """What became of a run: promoted, rolled_back, held, running; when, and after how many of its requests.
+
+    `slices` are those that the document declares, as a status tells them.
+    """
 
     run: str | int
     final: str
     t: float
     n: int
+    slices: list[dict[str, Any]] = []
 
 
 class OutOfOrder(ValueError):
@@ -76,6 +83,7 @@ class Run:
         self._setup = setup
         self._counted = Counted(str(name))
         self._course = enter(setup.rule, RolloutState())
+        self._sliced = nothing_sliced((setup.rule,), questions_of(setup.document))
         self._route: CompiledRoute
         self._epoch = -1  # the one that is open
         self._parts: list[Epoch] = []  # of it
@@ -133,6 +141,7 @@ class Run:
         counted = self._counted.close(self._epoch)
         parts, self._parts = [*self._parts, *filter(None, [counted])], []
         if parts:
+            self._sliced = self._sliced.after(parts)
             self._follow(after_epoch(self._course, parts, self._setup.rule, self._setup.ramp), self._epoch)
 
     def _wait(self, number: int) -> None:
@@ -185,7 +194,8 @@ class Run:
 
     def _finish(self, t: float) -> None:
         self.is_over = True
-        self.lines.append(Final(self._name, FINALS[self._course.state.phase], t, self._n))
+        slices = [tell_slice(each) for each in self._sliced.look().get(self._setup.rule.candidate, [])]
+        self.lines.append(Final(self._name, FINALS[self._course.state.phase], t, self._n, slices))
         self._counted = Counted("")  # what it counted is of no use any more
 
 

@@ -9,7 +9,7 @@ from gateway.config.contents import Contents
 from gateway.config.problems import ConfigRefused
 from gateway.publishing.change import Apply
 from gateway.publishing.prepare import nothing_yet, prepare
-from gateway.publishing.slicing import Sliced, questions_of
+from gateway.publishing.slicing import nothing_sliced, questions_of
 from gateway.publishing.trials import NEVER, Trials, rules_of
 from strategies.evidence.epochs import ERROR_RATE, INVALID_OUTPUT, ArmCounts, Epoch, Moments
 from tests.gateway.conftest import TODAY
@@ -169,12 +169,12 @@ def test_of_equal_arms_looked_at_all_the_time_few_are_ever_found_to_differ_in_a_
     document, chance = meaning(SLICED).document("digits"), Random(7)
 
     def is_ever_found(share: float) -> bool:
-        sliced = Sliced(rules_of(document), questions_of(document))
+        sliced = nothing_sliced(rules_of(document), questions_of(document))
         for number in range(40):
             new_n = {value: sum(chance.random() < 0.5 for _ in range(10)) for value in ("au", "other")}
             new_n["nz"] = sum(chance.random() < share for _ in range(10))
             old_n = {value: 10 - n for value, n in new_n.items()}
-            sliced.read(*epochs(1, in_slices(100, new_n), in_slices(100, old_n), first=100 + number))
+            sliced = sliced.after(epochs(1, in_slices(100, new_n), in_slices(100, old_n), first=100 + number))
             if sliced.found():
                 return True
         return False

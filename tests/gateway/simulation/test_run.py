@@ -267,3 +267,22 @@ def test_what_is_said_of_the_baseline_is_said_of_its_twin(setup):
     assert {"new": 0, "old@twin": 1, "old": 1} == {
         name: counts.events.get(ERROR_RATE, 0) / counts.requests_n for name, counts in epoch.arms.items()
     }
+
+
+def test_in_which_slices_the_candidate_differs_is_told_at_the_end_and_moves_nothing(setup):
+    """Harm in one country, which three others make up for."""
+    words = ("guardrails:", "slices: {country: [nz, au]}\n  guardrails:")
+    sliced = setup(words, ("strategy:", "attributes: {country: {header: x-country}}\nstrategy:"))
+    stream = []
+    for number, line in enumerate(requests("r", 20_000, errors=0.02)):
+        country = ("nz", "au", "fr", "")[number % 4]
+        fails = country == "nz" and (number // 4) % 12 == 0
+        stream.append({**line, "by_arm": {"new": {"ok": not fails}}, "attributes": {"country": country}})
+    *lines, final = play(sliced, stream)
+    *same, plain = play(setup(), stream)
+    found = {each["slice"]: [one["metric"] for one in each["contrasts"] if one["differs"]] for each in final.slices}
+
+    assert (lines, plain.slices) == (same, [])
+    assert list(found) == ["country=nz", "country=au", "country=other"]
+    assert "error_rate" in found["country=nz"]
+    assert sum(each["requests"][0] for each in final.slices) > 0
