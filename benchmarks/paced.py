@@ -1,6 +1,9 @@
 """An open load over HTTP: requests leave when they are due, whatever became of those before, and waiting counts.
 
-    python benchmarks/paced.py PORT MODEL BODY RATE SECONDS        prints JSON: requests, failures, percentiles in ms
+    python benchmarks/paced.py MODEL BODY        reads lines "PORT RATE SECONDS", answers each with a line of JSON:
+                                                 requests, failures, percentiles in ms
+
+One process loads all servers that are compared, so that what it does itself is done to each of them.
 
 A latency runs from the moment a request was due to its answer, so a server that stalls is charged for everybody who
 came meanwhile. Requests are due at even intervals; a timer looks every half a millisecond which of them are.
@@ -34,6 +37,9 @@ class Caller(asyncio.Protocol):
         self._due_at = due_at
         self._transport.write(self._crowd.request)  # type: ignore[attr-defined]
 
+    def leave(self) -> None:
+        self._transport.close()
+
     def data_received(self, data: bytes) -> None:
         self._seen += data
         head, end, body = self._seen.partition(b"\r\n\r\n")
@@ -49,19 +55,21 @@ class Caller(asyncio.Protocol):
 class Crowd:
     """All callers: who is free, what is due, how long it took."""
 
-    def __init__(self, request: bytes, rate: float) -> None:
+    def __init__(self, request: bytes) -> None:
         self.request = request
         self.failed_n = 0
         self.times_s: list[float] = []
-        self._interval_s = 1 / rate
         self._loop = asyncio.get_running_loop()
         self._free: list[Caller] = []
         self._overdue: deque[float] = deque()
 
-    async def call(self, port: int, seconds: float) -> None:
+    async def connect(self, port: int) -> None:
         for _ in range(CONNECTIONS_N):
             _, caller = await self._loop.create_connection(lambda: Caller(self), "127.0.0.1", port)
             self._free.append(caller)
+
+    async def call(self, rate: float, seconds: float) -> None:
+        interval_s = 1 / rate
         due_at = self._loop.time()
         ends_at = due_at + seconds
         sent_n = 0
@@ -69,7 +77,7 @@ class Crowd:
             now = self._loop.time()
             while due_at <= now and due_at < ends_at:
                 self._send(due_at)
-                due_at += self._interval_s
+                due_at += interval_s
                 sent_n += 1
             await asyncio.sleep(TICK_S)
         gives_up_at = self._loop.time() + LAST_WORDS_S
@@ -85,6 +93,10 @@ class Crowd:
         else:
             self._free.append(caller)
 
+    def leave(self) -> None:
+        for caller in self._free:
+            caller.leave()
+
     def _send(self, due_at: float) -> None:
         if self._free:
             self._free.pop().send(due_at)
@@ -92,15 +104,24 @@ class Crowd:
             self._overdue.append(due_at)
 
 
+def percentiles(crowd: Crowd) -> dict[str, float]:
+    times_s = sorted(crowd.times_s)
+    return {f"p{rank}_ms": times_s[int(len(times_s) * rank / 100)] * 1e3 for rank in (50, 99)}
+
+
 async def main() -> None:
-    port, model, body, rate, seconds = sys.argv[1:]
+    model, body = sys.argv[1:]
     content = Path(body).read_bytes()
     head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n"
-    crowd = Crowd(head.encode() + b"content-length: %d\r\n\r\n" % len(content) + content, float(rate))
-    await crowd.call(int(port), float(seconds))
-    times_s = sorted(crowd.times_s)
-    found = {f"p{rank}_ms": times_s[int(len(times_s) * rank / 100)] * 1e3 for rank in (50, 99)}
-    print(json.dumps({"requests_n": len(times_s), "failed_n": crowd.failed_n, **found}), flush=True)
+    request = head.encode() + b"content-length: %d\r\n\r\n" % len(content) + content
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        port, rate, seconds = line.split()
+        crowd = Crowd(request)
+        await crowd.connect(int(port))
+        await crowd.call(float(rate), float(seconds))
+        said = {"requests_n": len(crowd.times_s), "failed_n": crowd.failed_n, **percentiles(crowd)}
+        crowd.leave()
+        print(json.dumps(said), flush=True)
 
 
 if __name__ == "__main__":

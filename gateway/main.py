@@ -126,6 +126,7 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order], marks:
         await stage.tables.close()
         await leases.close()
         await runners.close()
+        observers.recorder.close()
         observers.recorder.record_life(LifeEvent(time(), "stopped", "", "", "", stage.revision))
         await asyncio.to_thread(_close_observers, observers)
 

@@ -8,6 +8,7 @@ from time import monotonic
 from gateway.arrival import Arrival, Reply, request_id_of
 from gateway.comparing.likeness import Likeness
 from gateway.counting import Counter
+from gateway.execution.drops import Drops
 from gateway.execution.outcome import Impression, Observation, Outcome, Routed
 from gateway.execution.shadows import ShadowResult
 from observability.event import Call, FeedbackEvent, Interleaving, LifeEvent, RequestEvent, ShadowEvent, ShownRow
@@ -35,6 +36,7 @@ class Recorder:
         self._metrics = metrics
         self._tracing = tracing
         self._counter = Counter()
+        self._drops = Drops(log.offer)
         self.failed_n = 0
 
     def record(self, arrival: Arrival, routed: Routed | None, outcome: Outcome | None, reply: Reply) -> None:
@@ -59,17 +61,28 @@ class Recorder:
         self._metrics.refuse(protocol, code)
 
     def record_shadow(self, result: ShadowResult) -> None:
-        """Record one shadow call, made or dropped."""
+        """Record one shadow call, made or dropped. Those dropped are told in events together, once a second."""
         try:
-            event = _shadow_event(result)
             # First of all, so that made, dropped and pending add up to those due even when the rest breaks.
-            result.call.routed.route.meter.record_shadow(event)
+            meter = result.call.routed.route.meter
+            if result.dropped:
+                arm = result.call.bound.arm.name
+                meter.drop_shadow(arm, result.dropped)
+                if not self._drops.count(meter, arm, result.dropped):
+                    self._drops.hold(meter, _shadow_event(result))
+                return
+            event = _shadow_event(result)
+            meter.record_shadow(event)
             self._log.offer(event)
             if result.call.arrival.trace is not None:
                 self._tracing.finish_shadow(result.call.arrival.trace, event)
         except Exception:
             self.failed_n += 1
             LOG.exception("a shadow call could not be recorded")
+
+    def close(self) -> None:
+        """Write what is held back."""
+        self._drops.tell()
 
     def record_feedback(self, event: FeedbackEvent) -> None:
         """Record what became of clicks on a merged list."""

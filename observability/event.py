@@ -83,7 +83,7 @@ class RequestEvent(Struct, frozen=True, gc=False, tag_field="event", tag="reques
 
 
 class ShadowEvent(Struct, frozen=True, gc=False, tag_field="event", tag="shadow"):
-    """One shadow call, or the reason there was none."""
+    """One shadow call, or the reason there was none. `count` calls for one reason may be told by the first of them."""
 
     at: float
     event_id: str
@@ -114,6 +114,7 @@ class ShadowEvent(Struct, frozen=True, gc=False, tag_field="event", tag="shadow"
     overlap: float = 1.0
     served: str = ""  # both answers, where they differ and the route captures them
     shadowed: str = ""
+    count: int = 1  # calls that this tells of, more than one only of those dropped
 
 
 class FeedbackEvent(Struct, frozen=True, gc=False, tag_field="event", tag="feedback"):

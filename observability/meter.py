@@ -145,20 +145,24 @@ class RouteMeter:
             self._count_fallbacks(calls)
 
     def begin_shadow(self, arm: str) -> None:
-        """A shadow call to this arm is due; `record_shadow` will be called for it exactly once."""
+        """A shadow call to this arm is due; `record_shadow` or `drop_shadow` will be called for it, exactly once."""
         cells = self._arms.get(arm, self._no_arm)
         cells.shadows_due_n += 1
         cells.shadows_pending_n += 1
 
     def record_shadow(self, event: ShadowEvent) -> None:
-        """Count one shadow call, or why there was none."""
+        """Count one shadow call that was made. One that broke while it was compared has no `call`."""
         arm = self._arms.get(event.arm, self._no_arm)
         arm.shadows_pending_n -= 1
-        if event.call is None:
-            arm.shadow_drops[event.dropped] += 1
-        else:
-            arm.shadows[event.outcome] += 1
+        arm.shadows[event.outcome] += 1
+        if event.call is not None:
             self._time(event.call, event.at)
+
+    def drop_shadow(self, arm: str, reason: str) -> None:
+        """Count one shadow call that was not made."""
+        cells = self._arms.get(arm, self._no_arm)
+        cells.shadows_pending_n -= 1
+        cells.shadow_drops[reason] += 1
 
     def set_provider(self, arm: str, provider: str, *, degraded: bool) -> None:
         """Say which execution provider an arm really runs on, and whether another one was preferred."""

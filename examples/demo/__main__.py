@@ -120,7 +120,9 @@ def show_canary(console: Console, seen: Seen, claims: Claims) -> None:
 
 def show_shadow(console: Console, events: list[dict], claims: Claims) -> None:
     shadows = [event for event in events if (event["event"], event.get("route")) == ("shadow", "shadow")]
-    outcomes = Counter(event["outcome"] for event in shadows)
+    outcomes = Counter[str]()
+    for event in shadows:
+        outcomes[event["outcome"]] += event["count"]
     claims.equal("shadow: called plus dropped", UNITS_N, sum(outcomes.values()))
     claims.true("shadow: some answers differ, most agree", 0 < outcomes["mismatch"] < UNITS_N)
     told = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())

@@ -71,7 +71,7 @@ class ArmAccount:
     def add(self, event: ShadowEvent) -> None:
         match event.outcome:
             case "dropped":
-                self.dropped[event.dropped] += 1
+                self.dropped[event.dropped] += event.count
             case "failed":
                 self.failed[event.call.cause if event.call else ""] += 1
             case "uncompared":

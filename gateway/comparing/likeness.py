@@ -1,6 +1,7 @@
 """All that is said of a pair of answers: validity, elements, labels, order."""
 
 from collections.abc import Callable, Iterator
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from gateway.comparing.ranks import overlap_at, rank_biased_overlap, tau_b
-from gateway.comparing.tensors import Nearness, comparable, go_on, nearness
+from gateway.comparing.tensors import FEW_N, Nearness, comparable, go_on, nearness
 from gateway.comparing.tolerance import BY_DATATYPE, Tolerance
 from runners.core.checks import wide
 from runners.core.tensor import InferenceResponse, Tensor
@@ -59,7 +60,7 @@ def likeness(
     for left, right in _lists(pairs):
         orders.append(_order(left, right))
         pause()
-    tau, rbo, overlap = np.mean(orders, axis=0).tolist() if orders else (1.0, 1.0, 1.0)
+    tau, rbo, overlap = [sum(each) / len(orders) for each in zip(*orders, strict=True)] or (1.0, 1.0, 1.0)
     return Likeness(
         agreement=found.alike_n / total if total else 1.0,
         max_abs=found.max_abs,
@@ -92,7 +93,10 @@ def _breaks(served: Tensor, shadow: Tensor) -> bool:
     """Whether the shadow has NaN or an infinity where the served answer has a number."""
     if served.datatype not in BY_DATATYPE:
         return False
-    return bool(np.any(~np.isfinite(_floats(shadow)) & np.isfinite(_floats(served))))
+    numbers = _floats(shadow)
+    if numbers.size <= FEW_N and isfinite(sum(numbers.ravel().tolist())):
+        return False
+    return bool(np.any(~np.isfinite(numbers) & np.isfinite(_floats(served))))
 
 
 def _flips(pairs: list[tuple[Tensor, Tensor]]) -> tuple[int, int]:
@@ -126,12 +130,21 @@ def _lists(pairs: list[tuple[Tensor, Tensor]]) -> Iterator[tuple[NDArray[Any], N
 def _order(left: NDArray[Any], right: NDArray[Any]) -> tuple[float, float, float]:
     """Tau, rank-biased overlap and overlap of two score vectors, or of two lists of ids."""
     if left.dtype.kind == "f":
-        best, other = np.argsort(-left, kind="stable").tolist(), np.argsort(-right, kind="stable").tolist()
+        best, other = _best_first(left), _best_first(right)
         tau = tau_b(left, right)
     else:
         best, other = left.tolist(), right.tolist()
         tau = _tau_of_lists(best, other)
     return tau, rank_biased_overlap(best, other)[1], overlap_at(best, other)
+
+
+def _best_first(scores: NDArray[Any]) -> list[int]:
+    """The places of the scores from the best on; ties in their order, NaN last."""
+    listed: list[float] = scores.tolist() if scores.size <= FEW_N else []
+    if listed and isfinite(sum(listed)):
+        return sorted(range(len(listed)), key=listed.__getitem__, reverse=True)
+    places: list[int] = np.argsort(-scores, kind="stable").tolist()
+    return places
 
 
 def _tau_of_lists(left: list[Any], right: list[Any]) -> float:

@@ -29,7 +29,7 @@ def test_the_gateways_metrics_are_summed_up():
     metrics.refuse("grpc", "not_found")
     call = Call("new", "2", "", "cpu", "shadow", "ok", "", 0.0, 1.0)
     meter.record_shadow(shadow("match", "", call))
-    meter.record_shadow(shadow("dropped", "queue", None))
+    meter.drop_shadow("new", "queue")
     metrics.watch_events(lambda: EventCounts(5, 0, {"queue_full": 3}, 0, ""))
     metrics.watch_spans(lambda: SpanCounts(7, 0, {"export_failed": 4}))
     expected = {

@@ -151,7 +151,9 @@ def without_datatype(outputs: str) -> str:
 
 def check_accounts(found: Accounts, events: list[dict]) -> None:
     """Made and dropped add up to due; metrics and events tell the same, word by word."""
-    wrote = Counter((event["dropped"] or event["outcome"], event["route"], event["arm"]) for event in events)
+    wrote: Counter[tuple[str, str, str]] = Counter()
+    for event in events:
+        wrote[event["dropped"] or event["outcome"], event["route"], event["arm"]] += event["count"]
     ends = {word: counts for word, counts in found.items() if word not in ("due", "pending")}
     assert wrote == Counter({(word, *key): n for word, counts in ends.items() for key, n in counts.items()})
     assert found["due"] == sum(ends.values(), Counter())

@@ -40,7 +40,7 @@ def used():
     meter.begin_shadow("b")
     shadow = {**SHADOW, "at": 0.0, "event_id": "e", "request_id": "q", "route": "r", "arm": "b", "agreement": 1.0}
     meter.record_shadow(ShadowEvent(**shadow, outcome="match", dropped="", call=ANSWERED))
-    meter.record_shadow(ShadowEvent(**shadow, outcome="dropped", dropped="queue", call=None))
+    meter.drop_shadow(shadow["arm"], "queue")
     metrics.refuse("http", "404")
     metrics.watch_feedback(lambda: [(("r", "accepted"), 1)])
     metrics.watch_events(lambda: EventCounts(0, 0, {"queue_full": 0}, 0, ""))

@@ -62,6 +62,7 @@ class SilentMeter:
         self.begun = 0
         self.due: list[str] = []
         self.events: list[object] = []
+        self.dropped: list[tuple[str, str]] = []
 
     def begin(self) -> None:
         self.begun += 1
@@ -70,6 +71,9 @@ class SilentMeter:
         self.events.append(event)
 
     record_shadow = record
+
+    def drop_shadow(self, arm: str, reason: str) -> None:
+        self.dropped.append((arm, reason))
 
     def begin_shadow(self, arm: str) -> None:
         self.due.append(arm)

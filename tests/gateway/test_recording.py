@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from gateway.arrival import Reply
 from gateway.execution.executor import execute
 from gateway.execution.outcome import Impression
+from gateway.execution.shadows import ShadowBounds, ShadowPool
 from gateway.recording import Recorder
 from observability.event import RequestEvent
 from observability.metrics import Metrics
@@ -102,3 +103,19 @@ async def test_why_a_list_was_not_merged_is_recorded(recorder, log, bind, route_
     recorder.record(arrive(), routed, outcome, Reply("ok", http_status=200))
 
     assert (log[0].interleaving, log[0].not_interleaved) == (None, "timeout")
+
+
+async def test_shadow_calls_that_are_dropped_are_counted_at_once_and_told_together(
+    recorder, log, bind, route_request, arrive
+):
+    """A busy gateway drops thousands a second; an event for each would cost its clients more than the shadows do."""
+    route = bind(shadow=[{"candidate": "new", "share": "100%"}], strategy={"kind": "baseline"})
+    pool = ShadowPool(recorder.record_shadow, ShadowBounds(calls=0, queue=0))
+    for _ in range(3):
+        routed = route_request(route)
+        pool.offer(routed, await execute(routed), arrive())
+    assert (route.meter.dropped, log) == ([("new", "queue")] * 3, [])
+
+    recorder.close()
+    (event,) = log
+    assert (event.arm, event.outcome, event.dropped, event.count) == ("new", "dropped", "queue", 3)

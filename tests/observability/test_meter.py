@@ -82,7 +82,7 @@ def test_a_shadow_that_ran_is_timed_under_its_role(cells, meter, shadow_event):
 
 def test_a_shadow_that_was_dropped_counts_by_its_reason(cells, meter, shadow_event):
     """A shadow that never ran is no outcome, but it is not silent."""
-    meter.record_shadow(shadow_event(outcome="dropped", dropped="queue", call=None))
+    meter.drop_shadow("fraud-9", "queue")
     assert ({}, {"queue": 1}) == (cells.arms["fraud-9"].shadows, cells.arms["fraud-9"].shadow_drops)
 
 

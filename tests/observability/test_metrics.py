@@ -104,7 +104,7 @@ def test_assignments_fallbacks_and_shadows_have_their_counters(value, meter, req
     calls = (call(status="failed", cause="timeout"), call(arm="fraud-7", version="7", role="fallback"))
     meter.record(request_event(calls=calls, answered_arm="fraud-7"))
     meter.record_shadow(shadow_event(outcome="mismatch"))
-    meter.record_shadow(shadow_event(outcome="dropped", dropped="queue", call=None))
+    meter.drop_shadow("fraud-9", "queue")
     assert 1 == value("turnout_assignments_total", **FRAUD, arm="fraud-8", reason="split")
     assert 1 == value("turnout_fallbacks_total", **FRAUD, arm="fraud-8", cause="timeout")
     assert 1 == value("turnout_shadow_calls_total", **FRAUD, arm="fraud-9", outcome="mismatch")
@@ -116,7 +116,7 @@ def test_shadow_calls_due_are_those_made_dropped_and_pending(value, meter, shado
     for _ in range(4):
         meter.begin_shadow("fraud-9")
     meter.record_shadow(shadow_event(outcome="mismatch"))
-    meter.record_shadow(shadow_event(outcome="dropped", dropped="queue", call=None))
+    meter.drop_shadow("fraud-9", "queue")
     assert 4 == value("turnout_shadow_due_total", **FRAUD, arm="fraud-9")
     assert 2 == value("turnout_shadow_pending", **FRAUD, arm="fraud-9")
 

@@ -59,7 +59,7 @@ def test_every_call_is_counted_once_under_what_became_of_it():
         shadow(2, "new", outcome="mismatch", labels=4, flips=1, max_abs=0.5, max_rel=0.1),
         shadow(3, "new", outcome="mismatch", invalid="nan", max_abs=0.25),
         shadow(4, "new", outcome="failed"),
-        shadow(5, "new", outcome="dropped", dropped="queue", call=None),
+        shadow(5, "new", outcome="dropped", dropped="queue", call=None, count=7),
         shadow(6, "new", outcome="uncompared", ms=9.0),
         shadow(7, "new", ms=9.0, lists=2, tau=0.5, rbo=0.75, overlap=1.0),
         shadow(8, "new", lists=1, tau=-1.0, rbo=0.0, overlap=0.25),
@@ -67,7 +67,7 @@ def test_every_call_is_counted_once_under_what_became_of_it():
     arm = fill(events).arms["new"]
 
     assert (arm.compared_n, arm.differ_n, arm.uncompared_n) == (5, 2, 1)
-    assert (dict(arm.failed), dict(arm.dropped), dict(arm.invalid)) == ({"": 1}, {"queue": 1}, {"nan": 1})
+    assert (dict(arm.failed), dict(arm.dropped), dict(arm.invalid)) == ({"": 1}, {"queue": 7}, {"nan": 1})
     assert (arm.labels_n, arm.flips_n, arm.slower_n) == (4, 1, 1)
     assert (arm.max_abs, arm.max_rel, arm.orders) == (0.5, 0.1, (0.0, 0.5, 0.75))
 

@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.comparing import likeness as likeness_module
+from gateway.comparing import ranks, tensors
 from gateway.comparing.likeness import ITEMS_N, LISTS_N, likeness
 from gateway.comparing.tolerance import Tolerance
 from runners.core.tensor import InferenceResponse, Tensor
@@ -98,3 +102,19 @@ def test_long_answers_are_ordered_in_part():
 
     assert (found.lists_n, found.tau) == (LISTS_N, pytest.approx(1.0))
     assert len(pauses) > LISTS_N
+
+
+ODD = st.sampled_from([0.0, -0.0, 1.0, 1.0 + 1e-6, -2.5, 1e308, -1e308, 5e-324, np.inf, -np.inf, np.nan])
+
+
+@given(st.integers(1, 4), st.integers(1, 9), st.data())
+def test_a_few_numbers_are_compared_as_many_are(rows_n, columns_n, data):
+    """Small answers are gone through in Python, on the event loop; what is said of them is what numpy would say."""
+    size = rows_n * columns_n
+    few, other = (np.array(data.draw(st.lists(ODD, min_size=size, max_size=size))) for _ in range(2))
+    pair = [answer(numbers.reshape(rows_n, columns_n), "FP64") for numbers in (few, other)]
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
+        told = likeness(*pair)
+        for module in (likeness_module, ranks, tensors):
+            patch.setattr(module, "FEW_N", -1)
+        assert likeness(*pair) == told
