@@ -14,6 +14,7 @@ from msgspec import Struct
 from gateway.increments import Counts
 from observability.merge import Snapshot
 from runners.ray.members import Membership
+from runners.ray.readings import PeerReading
 
 LENGTH = 4
 FRAME_LIMIT = 1 << 30  # bytes; what a configuration compiles to takes some kilobytes a route
@@ -125,10 +126,11 @@ class Kept(Struct, frozen=True, tag="kept"):
 
 
 class Told(Struct, frozen=True, tag="told"):
-    """The answer to `Ask`."""
+    """The answer to `Ask`. `readings` are of the replicas that this worker asks, by the name they are hosted under."""
 
     number: int
     snapshot: Snapshot
+    readings: dict[str, list[PeerReading]] = {}
 
 
 class Counted(Struct, frozen=True, tag="counted"):

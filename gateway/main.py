@@ -208,7 +208,8 @@ async def _obey(link: Link[Order], stage: _Stage, reporting: Reporting, stopped:
     while (order := await link.receive()) is not None:
         match order:
             case Ask(number):
-                link.send(Told(number, await asyncio.to_thread(snapshot_of, unhurried(metrics.collect()))))
+                snapshot = await asyncio.to_thread(snapshot_of, unhurried(metrics.collect()))
+                link.send(Told(number, snapshot, stage.board.readings() if stage.board else {}))
             case Warm(number, routes):
                 task = asyncio.create_task(_warm(link, tables, number, routes))
                 under_way.add(task)

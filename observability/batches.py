@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Protocol
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # upper bounds of buckets, of rows and of calls alike
 
@@ -17,7 +17,9 @@ class Sizes(Protocol):
 
 
 class BatchCounts(Protocol):
-    """What one model's batcher has done: sizes of its runs, failed runs halved, calls expired before they were run."""
+    """What one model's batcher has done: sizes of its runs, failed runs halved, calls expired before they were run; and
+    how many calls wait for one.
+    """
 
     @property
     def rows(self) -> Sizes: ...
@@ -27,6 +29,8 @@ class BatchCounts(Protocol):
     def bisections_n(self) -> int: ...
     @property
     def expired_n(self) -> int: ...
+    @property
+    def waiting_n(self) -> int: ...
 
 
 Batches = Sequence[tuple[str, str, BatchCounts]]  # route, arm, counts
@@ -42,12 +46,14 @@ def collect_batches(batches: Batches) -> Iterator[Metric]:
     expired = CounterMetricFamily(
         "turnout_batch_expired", "Calls whose deadline passed before they were run.", labels=_LABELS
     )
+    waiting = GaugeMetricFamily("turnout_batch_waiting", "Calls that wait for a run of the model.", labels=_LABELS)
     for route, arm, counts in batches:
         _add(rows, (route, arm), counts.rows)
         _add(calls, (route, arm), counts.calls)
         halved.add_metric((route, arm), counts.bisections_n)
         expired.add_metric((route, arm), counts.expired_n)
-    yield from (rows, calls, halved, expired)
+        waiting.add_metric((route, arm), counts.waiting_n)
+    yield from (rows, calls, halved, expired, waiting)
 
 
 def _add(family: HistogramMetricFamily, labels: tuple[str, str], sizes: Sizes) -> None:

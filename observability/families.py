@@ -47,6 +47,7 @@ def collect_routes(routes: Routes) -> Iterator[Metric]:
     yield from collect_batches(
         [(route, arm, found.batches) for route, arm, found in _arms(routes) if found.batches is not None]
     )
+    yield from _collect_replicas(_arms(routes))
 
 
 def _collect_requests(routes: Routes) -> Iterator[Metric]:
@@ -153,6 +154,29 @@ def _collect_shadows(arms: Sequence[tuple[str, str, ArmCells]]) -> Iterator[Metr
         "Shadow calls that were due and not made.",
         "reason",
         [(route, arm, cells.shadow_drops) for route, arm, cells in arms],
+    )
+
+
+def _collect_replicas(arms: Sequence[tuple[str, str, ArmCells]]) -> Iterator[Metric]:
+    found = [((route, arm), cells.replicas) for route, arm, cells in arms if cells.replicas is not None]
+    labels = ("route", "arm")
+    yield counter(
+        "turnout_replica_ejections",
+        "Times that a replica was told to rest, because it was worse than the others.",
+        labels,
+        [(place, counts.ejected_n) for place, counts in found],
+    )
+    yield counter(
+        "turnout_replica_retries",
+        "Requests that lost their replica and were asked once more, of another.",
+        labels,
+        [(place, counts.retried_n) for place, counts in found],
+    )
+    yield counter(
+        "turnout_replica_losses",
+        "Requests that were lost with their replica for good.",
+        labels,
+        [(place, counts.lost_n) for place, counts in found],
     )
 
 

@@ -11,6 +11,7 @@ from prometheus_client.core import Metric
 
 GAUGES: dict[str, Callable[[float, float], float]] = {
     "turnout_arm_degraded": max,  # degraded anywhere is degraded
+    "turnout_batch_waiting": float.__add__,
     "turnout_build": max,
     "turnout_events_waiting": float.__add__,
     "turnout_inflight_requests": float.__add__,

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -64,11 +65,19 @@ class VersionCells:
         self.last_at = 0.0
 
 
+class ReplicaCounts(Protocol):
+    """What was seen of an arm's replicas: put to rest for a while, asked in another's place, requests lost with one."""
+
+    ejected_n: int
+    retried_n: int
+    lost_n: int
+
+
 class ArmCells:
     """What is counted per arm, whatever its version. `provider` is "" until someone says what the arm runs on."""
 
     __slots__ = (
-        *("assignments", "batches", "degraded", "fallbacks", "provider"),
+        *("assignments", "batches", "degraded", "fallbacks", "provider", "replicas"),
         *("shadow_drops", "shadows", "shadows_due_n", "shadows_pending_n"),
     )
 
@@ -82,6 +91,7 @@ class ArmCells:
         self.provider = ""
         self.degraded = False
         self.batches: BatchCounts | None = None  # None: this arm runs every call at once, or elsewhere
+        self.replicas: ReplicaCounts | None = None  # None: no replicas are asked for it
 
 
 class RouteCells:
@@ -171,6 +181,10 @@ class RouteMeter:
     def watch_batches(self, arm: str, counts: BatchCounts) -> None:
         """Read at each scrape how large an arm's batches were."""
         self._arms[arm].batches = counts
+
+    def watch_replicas(self, arm: str, counts: ReplicaCounts) -> None:
+        """Read at each scrape what was seen of an arm's replicas."""
+        self._arms[arm].replicas = counts
 
     def statistics(self, arm: str) -> CallStatistics:
         """What came of the calls to an arm of this table, in whatever role."""

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.admin.arms import ArmLine
+
 Moment = Annotated[float, Field(description="Unix time in seconds.")]
 Ppm = Annotated[int, Field(description="Millionths.")]
 
@@ -167,6 +169,7 @@ class StatusLine(RouteLine):
 
     judgement: Annotated[Judgement | None, Field(description="Of routes with a rollout.")] = None
 
+    arms: list[ArmLine] = []
     preferences: Annotated[list[Preference], Field(description="Of routes that interleave.")] = []
     evidence: Annotated[Evidence | None, Field(description="Of A/B tests.")] = None
     lists_open: Annotated[int, Field(description="Clicked lists that more clicks may come to.")] = 0
@@ -210,6 +213,7 @@ class Route(RouteLine):
     models: dict[str, str]
     digests: dict[str, str]
     rollout: Rollout | None
+    arms: list[ArmLine] = []
     judgement: Judgement | None = None
 
 

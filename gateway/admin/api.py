@@ -97,8 +97,9 @@ def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
         meaning = publisher.meaning
         if route not in meaning.routes:
             raise HTTPException(404, f"no route is called '{route}'; there is {', '.join(meaning.routes) or 'none'}")
-        told = tell_route(meaning, route)
-        return add_evidence(told, meaning, watches.look(meaning, shelf.ledger(), publisher.now()))
+        now = publisher.now()
+        told = tell_route(meaning, route, shelf.members().present(now))
+        return add_evidence(told, meaning, watches.look(meaning, shelf.ledger(), now))
 
     return app
 

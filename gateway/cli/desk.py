@@ -130,8 +130,10 @@ class Here:
         meaning = self._meaning()
         if name not in meaning.routes:
             fail(f"no route is called '{name}'; there is {', '.join(meaning.routes)}")
-        watches = self._try(lambda: Watches().look(meaning, self._shelf.ledger(), time()))
-        return add_evidence(tell_route(meaning, name), meaning, watches)
+        now = time()
+        watches = self._try(lambda: Watches().look(meaning, self._shelf.ledger(), now))
+        present = self._try(lambda: self._shelf.members().present(now))
+        return add_evidence(tell_route(meaning, name, present), meaning, watches)
 
     def story(self, route: str) -> list[dict[str, Any]]:
         from gateway.publishing.story import tell_story

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.arms import print_arms, print_replicas
 from gateway.cli.desk import CaOption, ServerOption, desk
 from gateway.cli.kept import DEFAULT_STATE, StateFolder
 from gateway.cli.loading import fail
@@ -34,7 +35,7 @@ def status(
             told["routes"] = [each for each in told["routes"] if each["route"] == route] or fail(
                 f"no route is called '{route}'; there is {', '.join(each['route'] for each in told['routes'])}"
             )
-        show(output, told, lambda told=told: _print_status(told))  # type: ignore[misc]
+        show(output, told, lambda told=told: _print_status(told, is_whole=bool(route)))  # type: ignore[misc]
         if not watch:
             raise typer.Exit(0 if told["converged"] else APART)
         sleep(LOOK_S)
@@ -115,7 +116,7 @@ def _write(file: Path, content: str) -> None:
         fail(f"{file}: cannot be written: {error.strerror}")
 
 
-def _print_status(told: dict[str, Any]) -> None:
+def _print_status(told: dict[str, Any], *, is_whole: bool) -> None:
     live = told["live"]
     if live is None:
         typer.echo("nothing is kept: this gateway serves what it was started with")
@@ -130,6 +131,7 @@ def _print_status(told: dict[str, Any]) -> None:
         typer.echo("no gateway serves it at the moment")
     for each in told["routes"]:
         typer.echo(f"{each['route']}: {each['sentence']}")
+        print_arms(each.get("arms", []), is_whole=is_whole)
         for preference in each.get("preferences", ()):
             typer.echo(f"{each['route']}: {preference['sentence']}")
         if each.get("lists_open"):
@@ -152,10 +154,12 @@ def _print_route(told: dict[str, Any]) -> None:
         ("hypothesis", told["hypothesis"] or "none"),
         ("expires", told["expires"] or "never"),
         *((f"model of {arm}", reference) for arm, reference in told["models"].items()),
+        *((f"{each['arm']} runs", each["sentence"]) for each in told.get("arms", [])),
     ]
     width = max(len(word) for word, _ in rows)
     for word, text in rows:
         typer.echo(f"{word:{width}}  {text}")
+    print_replicas(told.get("arms", []))
 
 
 def _of_layer(told: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from observability.metrics import Metrics
 from runners.core.batching import Batches
 from runners.core.errors import LoadRefused
 from runners.core.runner import Description, Endpoint
+from runners.ray.endpoint import HopEndpoint
 from strategies.core.arm import Arm, Role
 from strategies.core.decider import Decider
 from strategies.core.spec import Problem
@@ -48,6 +49,8 @@ class Bound(Struct, frozen=True):
                 route.meter.set_provider(bound.arm.name, known.provider, degraded=bool(known.degraded))
                 if isinstance(bound.endpoint, Batches):
                     route.meter.watch_batches(bound.arm.name, bound.endpoint.batch_counts)
+                if isinstance(bound.endpoint, HopEndpoint):
+                    route.meter.watch_replicas(bound.arm.name, bound.endpoint.counts)
 
     def has(self, route: CompiledRoute) -> bool:
         """Whether this table was made for a route that is the same in every respect."""

@@ -13,11 +13,13 @@ from asyncio.subprocess import Process
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 from msgspec import Struct
 
 from gateway.config.compiled import CompiledArm
+from gateway.control.absentees import Absentees
 from runners.ray.members import NOBODY, Membership, State
 from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, read_seen
 
@@ -47,6 +49,7 @@ class Cluster:
     def __init__(self, place: ClusterPlace) -> None:
         self.membership = _remembered(place.file)
         self.apps: Mapping[str, AppSeen] = {}
+        self.absentees = Absentees()
         self.trouble = ""  # why nobody knows what is hosted, "" while somebody does or may soon
         self._place = place
         self._spread: Callable[[Membership], None] = lambda _: None
@@ -149,6 +152,7 @@ class Cluster:
             LOG.info("the Ray cluster at %s answers", self._place.address)
             self.trouble = ""
         self.apps = {app.name: app for app in seen.apps}
+        self.absentees.note(seen.membership.members, monotonic(), self.wanted)
         is_news = seen.membership.members != self.membership.members
         self.membership = seen.membership
         if is_news:

@@ -82,7 +82,7 @@ class Crew:
         while True:
             how = describe_end(await asyncio.shield(worker.ended))
             self.remains = merge([self.remains, lasting(worker.snapshot)])
-            worker.snapshot = []
+            worker.snapshot, worker.readings = [], {}
             lived_s = monotonic() - worker.began_at
             failures_n = 0 if worker.has_served and lived_s >= STEADY_S else failures_n + 1
             is_long = pause_after(failures_n) > 0 or worker.start_s > PATIENCE_S

@@ -42,6 +42,11 @@ class Fleet:
         return pack(self._launch)
 
     @property
+    def routes(self) -> tuple[CompiledRoute, ...]:
+        """Those of the live revision."""
+        return self._launch.routes
+
+    @property
     def number(self) -> int:
         """The live revision."""
         return self._launch.revision

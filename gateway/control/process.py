@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.admin.server import open_admin
+from gateway.arms import ArmSeen
 from gateway.config.compiled import CompiledRoute
 from gateway.control.bookkeeper import Bookkeeper
 from gateway.control.boot import Offer, boot
@@ -29,6 +30,7 @@ from gateway.control.fleet import Fleet
 from gateway.control.hosts import Hosts, open_hosts
 from gateway.control.notices import Notices
 from gateway.control.scrape import Scrape
+from gateway.control.sight import seen_arms
 from gateway.control.vigil import Vigil
 from gateway.control.worker import Worker, start_worker
 from gateway.event_log import open_event_log
@@ -81,9 +83,9 @@ async def _govern(
     books = Bookkeeper(shelf, vigil.me, lambda: publisher.meaning.experiments, partial(_blamed, publisher))
     crew = Crew(launch.workers_n, partial(_start, fleet, doors, desk, books), doors.renew, log.offer, fleet.join)
     conductor = Conductor(publisher, shelf, vigil.me, Notices(offer.receivers))
-    scrape = Scrape(crew, log.counts, lambda: books.lost_n, conductor.notices.counts)
+    vigil.arms = partial(_seen, fleet, crew, cluster)
+    scrape = Scrape(crew, log.counts, lambda: books.lost_n, conductor.notices.counts, vigil.arms)
     stopped = _stop_signal(crew)
-    _step_back()
     try:
         works = books.keep(), *desk.works()
         async with _scraping(scrape, launch.host, ports.metrics) as metrics_port, _beside(*works):
@@ -115,6 +117,7 @@ async def _govern(
 
 async def _open(launch: Launch, ports: Ports, shelf: Shelf) -> tuple[Doors, Identity, EventLog, Launch]:
     """The ports, the log that is written to from the first moment on, and the launch that signs feedback."""
+    _step_back()
     doors = Doors(launch.host, ports.http, ports.grpc, launch.workers_n)
     try:
         identity, log = open_event_log(launch)
@@ -135,6 +138,12 @@ def _blamed(publisher: Publisher, ran: frozenset[bytes]) -> tuple[Blamed, ...]:
     """Whom the end of a worker speaks against that ran these models."""
     meaning = publisher.meaning
     return blamed(meaning.routes.values(), meaning.number, ran)
+
+
+def _seen(fleet: Fleet, crew: Crew, cluster: Cluster | None) -> tuple[ArmSeen, ...]:
+    workers = [worker for worker in crew.workers if worker.is_up]
+    told = [worker.snapshot for worker in workers], [worker.readings for worker in workers]
+    return seen_arms(fleet.routes, *told, cluster)
 
 
 def _step_back() -> None:

@@ -6,6 +6,7 @@ from time import monotonic
 
 from prometheus_client.core import Metric
 
+from gateway.arms import STATES, ArmSeen, HostedSeen
 from gateway.control.crew import Crew
 from gateway.control.notices import OUTCOMES
 from observability.families import counter, gauge
@@ -26,16 +27,18 @@ class Scrape:
         event_counts: Callable[[], EventCounts],
         untold_n: Callable[[], int],
         notice_counts: Mapping[str, int],
+        arms: Callable[[], Iterable[ArmSeen]] = tuple,
     ) -> None:
         """`event_counts` are of the control process's own log, whose events are counted with the others'.
 
         `untold_n` says how many workers ended before they had told all they had counted, `notice_counts` what became
-        of notices.
+        of notices, `arms` how arms are run at the moment.
         """
         self._crew = crew
         self._untold_n = untold_n
         self._event_counts = event_counts
         self._notice_counts = notice_counts
+        self._arms = arms
 
     async def gather(self) -> Iterable[Metric]:
         """Every family, as fresh as each worker tells it within a second."""
@@ -43,7 +46,8 @@ class Scrape:
         evidence = collect_evidence({"worker": self._untold_n()})
         own = snapshot_of([*collect_events(self._event_counts()), evidence])
         told = [worker.snapshot for worker in self._crew.workers]
-        return [*metrics_of(merge([*told, self._crew.remains, own])), *self.about_workers()]
+        added_up = metrics_of(merge([*told, self._crew.remains, own]))
+        return [*added_up, *self.about_workers(), *about_replicas(self._arms())]
 
     async def pulse(self) -> None:
         """Ask now and then, until cancelled."""
@@ -77,3 +81,26 @@ class Scrape:
 
     async def _refresh(self) -> None:
         await asyncio.gather(*(worker.refresh(WITHIN_S) for worker in self._crew.workers))
+
+
+def about_replicas(arms: Iterable[ArmSeen]) -> Iterator[Metric]:
+    """Replicas of arms on Ray, by what is so of them. Each is nobody's label: their names come and go."""
+    found = [((arm.route, arm.arm), arm.hosted) for arm in arms if arm.hosted is not None]
+    yield gauge(
+        "turnout_replicas",
+        "Replicas of an arm on Ray.",
+        ("route", "arm", "state"),
+        [((*place, state), hosted.count(state)) for place, hosted in found for state in STATES],
+    )
+    yield _of_each("turnout_replicas_wanted", "Replicas that an arm shall have, or the fewest.", found, "least_n")
+    yield _of_each(
+        "turnout_replicas_ejected", "Replicas that rest, for they were worse than others.", found, "ejected_n"
+    )
+    yield _of_each("turnout_replica_outstanding", "Calls of this gateway under way at replicas.", found, "pending_n")
+    yield _of_each("turnout_replica_waiting", "Calls of everybody that wait for a model.", found, "waiting_n")
+    died = [(place, hosted.died_n) for place, hosted in found]
+    yield counter("turnout_replica_deaths", "Replicas that ended unasked.", ("route", "arm"), died)
+
+
+def _of_each(name: str, text: str, found: Iterable[tuple[tuple[str, str], HostedSeen]], what: str) -> Metric:
+    return gauge(name, text, ("route", "arm"), [(place, getattr(hosted, what)) for place, hosted in found])

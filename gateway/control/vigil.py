@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from gateway.arms import ArmSeen
 from gateway.config.directory import read_directory
 from gateway.config.problems import ConfigRefused
 from gateway.control.boot import Offer
@@ -55,6 +56,7 @@ class Vigil:
         self._beaten_at = 0.0
         self._told = _Beat(-1, "", ())  # what the latest heartbeat said
         self._trouble = ""
+        self.arms: Callable[[], tuple[ArmSeen, ...]] = tuple  # how they are run at the moment
 
     @property
     def has_directory(self) -> bool:
@@ -135,7 +137,7 @@ class Vigil:
         now = self._publisher.now()
         if now - self._beaten_at >= BEAT_S or self._is_news():
             told = self._to_tell()
-            beat = Member(self.me, told.revision, told.trouble, now, told.hosted)
+            beat = Member(self.me, told.revision, told.trouble, now, told.hosted, self.arms())
             await asyncio.to_thread(lambda: self._shelf.members().beat(beat))
             self._beaten_at, self._told = now, told
             if self._cluster is not None:

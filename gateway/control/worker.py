@@ -40,6 +40,7 @@ from gateway.link import (
 from observability.merge import Snapshot
 from runners.core.marks import BYTES_N, running_in
 from runners.ray.members import Membership
+from runners.ray.readings import PeerReading
 
 Keep = Callable[[Clicked, Callable[[Kept], None]], None]
 ASKED_LIMIT = 2  # questions a worker may owe answers to: one that is stuck is not asked again and again
@@ -59,6 +60,7 @@ class Worker:
         self.revision = 0  # that its requests are routed by
         self.turn = asyncio.Lock()  # whose order to warm it obeys: held until that is swapped in or discarded
         self.snapshot: Snapshot = []
+        self.readings: dict[str, list[PeerReading]] = {}  # told with the snapshot: replicas as this worker sees them
         self.told_at = 0.0  # when the snapshot came, 0 for never
         self.id = secrets.token_hex(8)  # no other process ever has it: what it has counted is booked under it
         self.counted: list[Counted] = []  # what it has said and nobody has taken
@@ -188,8 +190,9 @@ class Worker:
                 self.counted.append(report)
             case Missed(name):
                 self.on_missed(name)
-            case Told(number, snapshot):
+            case Told(number, snapshot, readings):
                 self.snapshot, self.told_at, self._told_n = snapshot, monotonic(), number
+                self.readings = readings
                 self._told.set()
 
     def _answer_warm(self, number: int, refused: dict[str, str]) -> None:

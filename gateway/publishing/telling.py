@@ -1,10 +1,11 @@
 """Revisions, routes and changes as plain values, the same on the command line and over HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import to_builtins
 
+from gateway.arms import ArmSeen, merge_arms, tell_arm
 from gateway.config.traffic import traffic_of
 from gateway.publishing.prepare import Meaning
 from gateway.publishing.publisher import Published
@@ -56,6 +57,7 @@ def tell_entry(entry: Entry) -> dict[str, Any]:
 
 def tell_status(meaning: Meaning, live: Head | None, present: Sequence[Member], now: float) -> dict[str, Any]:
     """What is live, who serves it, and a sentence on every route. `present` are the gateways that are there `now`."""
+    seen = merge_arms(member.arms for member in present)
     return {
         "live": tell_head(live) if live else None,
         "frozen": meaning.for_all.frozen,
@@ -71,14 +73,19 @@ def tell_status(meaning: Meaning, live: Head | None, present: Sequence[Member], 
             for member in present
         ],
         "routes": [
-            {"route": name, "strategy": route.strategy, "sentence": sentence(meaning, name)}
+            {
+                "route": name,
+                "strategy": route.strategy,
+                "sentence": sentence(meaning, name),
+                "arms": _tell_arms(meaning, name, seen),
+            }
             for name, route in meaning.routes.items()
         ],
     }
 
 
-def tell_route(meaning: Meaning, name: str) -> dict[str, Any]:
-    """One route: its document's meaning and where it stands."""
+def tell_route(meaning: Meaning, name: str, present: Sequence[Member] = ()) -> dict[str, Any]:
+    """One route: its document's meaning and where it stands, and how the gateways `present` run its arms."""
     traffic, kept = traffic_of(meaning.routes[name]), meaning.kept[name]
     document = meaning.document(name)
     return {
@@ -96,7 +103,14 @@ def tell_route(meaning: Meaning, name: str) -> dict[str, Any]:
         "models": {arm.arm.name: arm.model.reference for arm in meaning.routes[name].arms},
         "digests": dict(kept.digests),
         "rollout": to_builtins(kept.rollout) if kept.rollout else None,
+        "arms": _tell_arms(meaning, name, merge_arms(member.arms for member in present)),
     }
+
+
+def _tell_arms(meaning: Meaning, name: str, seen: Mapping[tuple[str, str], ArmSeen]) -> list[dict[str, Any]]:
+    """Those of a route that somebody runs, in the order of the document."""
+    places = [(name, arm.arm.name) for arm in meaning.routes[name].arms]
+    return [tell_arm(seen[place]) for place in places if place in seen]
 
 
 def sentence(meaning: Meaning, name: str) -> str:

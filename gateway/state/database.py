@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 from gateway.state.errors import StateCorrupt, StateError, StateTooNew, StateUnavailable
 
 FILE = "state.db"
-SCHEMA = "0005"  # the newest migration this release knows
+SCHEMA = "0006"  # the newest migration this release knows
 BUSY_S = 5.0  # how long a writer waits for its turn
 AGAIN_S = 0.01  # between two attempts where SQLite itself does not wait
 TURN = "turnout_turn"  # under this name an engine carries the lock of its writers

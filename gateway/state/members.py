@@ -3,6 +3,7 @@
 from msgspec import Struct
 from sqlalchemy import Engine, delete, insert, select, update
 
+from gateway.arms import ArmSeen, read_arms, write_arms
 from gateway.state.database import reading, writing
 from gateway.state.schema import member
 
@@ -14,6 +15,7 @@ class Member(Struct, frozen=True):
     """One gateway's latest heartbeat. `trouble` says why it does not serve the live revision, "" when it does.
 
     `hosted` are the applications that it needs on a cluster: nobody deletes what somebody here names.
+    `arms` is how its arms are run, as it saw it then.
     """
 
     gateway: str
@@ -21,6 +23,7 @@ class Member(Struct, frozen=True):
     trouble: str
     seen_at: float
     hosted: tuple[str, ...] = ()
+    arms: tuple[ArmSeen, ...] = ()
 
 
 class Members:
@@ -36,6 +39,7 @@ class Members:
             "trouble": beat.trouble,
             "seen_at": beat.seen_at,
             "hosted": " ".join(beat.hosted),
+            "arms": write_arms(beat.arms),
         }
         with writing(self._engine) as connection:
             mine = member.c.gateway == beat.gateway
@@ -57,5 +61,8 @@ class Members:
         with reading(self._engine) as connection:
             rows = connection.execute(select(member).order_by(member.c.gateway))
             return tuple(
-                Member(row.gateway, row.revision, row.trouble, row.seen_at, tuple(row.hosted.split())) for row in rows
+                Member(
+                    row.gateway, row.revision, row.trouble, row.seen_at, tuple(row.hosted.split()), read_arms(row.arms)
+                )
+                for row in rows
             )

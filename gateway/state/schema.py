@@ -59,6 +59,7 @@ member = Table(
     Column("trouble", Text, nullable=False),
     Column("seen_at", MOMENT, nullable=False),
     Column("hosted", Text, nullable=False, server_default=""),  # names of applications, with blanks between them
+    Column("arms", Text, nullable=False, server_default=""),  # gateway/arms.py, as JSON
 )
 
 feedback = Table(  # what all gateways of a state share about clicks, by name

@@ -84,6 +84,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Call, None] = {}  # in the order they came
         self._waiting_rows_n = 0
+        counts.queue = self._waiting
         self._pending: set[Call] = set()  # waiting or under way
         self._halves: list[Batch] = []  # of failed batches, the next one last
         self._running: Batch | None = None

@@ -7,11 +7,13 @@ from time import monotonic
 from weakref import WeakSet
 
 from runners.core.runner import Description
-from runners.ray.endpoint import EndpointCounts, HopEndpoint, PeerReading
+from runners.ray.endpoint import EndpointCounts, HopEndpoint
 from runners.ray.members import Membership, State
+from runners.ray.readings import PeerReading
 from runners.ray.settings import Dial
 
 WAKE_S = 1.0
+READ_N = 512  # replicas of all arms that are told of at once; beyond, nobody reads a list
 
 
 class Board:
@@ -47,10 +49,15 @@ class Board:
         made.update(self._membership)
         return made
 
-    def readings(self) -> Mapping[str, list[PeerReading]]:
+    def readings(self, most_n: int = READ_N) -> dict[str, list[PeerReading]]:
         """The replicas of every arm, as they are seen from here; once for each endpoint that asks them."""
-        found = {key: [reading for each in asking for reading in each.readings()] for key, asking in self._items()}
-        return {key: readings for key, readings in found.items() if readings}
+        found, left_n = {}, most_n
+        for key, asking in self._items():
+            readings = [reading for each in asking for reading in each.readings()][:left_n]
+            left_n -= len(readings)
+            if readings:
+                found[key] = readings
+        return found
 
     def counts(self) -> Mapping[str, list[EndpointCounts]]:
         """What the endpoints of every arm have counted."""

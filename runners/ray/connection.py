@@ -41,6 +41,11 @@ class Host(Protocol):
     open_n: int  # calls under way
     is_draining: bool
 
+    @property
+    def waiting_n(self) -> int:
+        """Calls under way that wait for the model."""
+        ...
+
     def joined(self, connection: "Connection") -> bool:
         """Whether there is room for one more stranger."""
         ...
@@ -105,8 +110,12 @@ class Connection(asyncio.BufferedProtocol):
     def beat(self) -> None:
         """A sign of life, unless there has been another: a large request may keep a ping waiting behind it."""
         if self.is_known and not self.has_written:
-            self.write(frame(Type.PONG))
+            self._pong(0)
         self.has_written = False
+
+    def _pong(self, id_: int) -> None:
+        """With how much there is to do here, for all gateways."""
+        self.write(frame(Type.PONG, id_=id_, a=self._host.open_n, b=self._host.waiting_n))
 
     def go_away(self) -> None:
         if self.is_known:
@@ -131,7 +140,7 @@ class Connection(asyncio.BufferedProtocol):
         elif kind == _REQ:
             self._begin(received)
         elif kind == Type.PING:
-            self.write(frame(Type.PONG, id_=received.id))
+            self._pong(received.id)
         elif kind == Type.CANCEL:
             call = self._calls.get(received.id)
             if call is not None:

@@ -10,8 +10,6 @@ import random
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from msgspec import Struct
-
 from runners.core.checks import InputCheck
 from runners.core.errors import DeadlineExceeded, LoadRefused, NotReady
 from runners.core.runner import Description
@@ -21,6 +19,7 @@ from runners.ray.greeting import Secret, Welcome
 from runners.ray.link import Asked, ReplicaLost
 from runners.ray.members import Membership, State
 from runners.ray.peer import Peer, Reach
+from runners.ray.readings import LIVE, LOST, RESTING, PeerReading
 from runners.ray.settings import Dial, client_context
 
 LOG = logging.getLogger("turnout.hop")
@@ -39,18 +38,6 @@ class EndpointCounts:
 
     def __init__(self) -> None:
         self.sent_n = self.retried_n = self.lost_n = self.expired_n = self.ejected_n = 0
-
-
-class PeerReading(Struct, frozen=True):
-    """One replica as this endpoint sees it. `why` it is not live; `mean_s` is what calls took of late."""
-
-    replica: str
-    node: str
-    state: str  # live, resting, lost, or the membership's word
-    why: str
-    pending_n: int
-    mean_s: float
-    lost_n: int
 
 
 class HopEndpoint:
@@ -143,6 +130,11 @@ class HopEndpoint:
         for peer in self._peers.values():
             peer.fail("the model was closed")
         await asyncio.gather(*[peer.stop() for peer in self._peers.values()])
+
+    @property
+    def pending_n(self) -> int:
+        """Calls under way at all replicas, as far as this endpoint has made them."""
+        return sum([peer.pending_n for peer in list(self._peers.values())])
 
     def readings(self) -> list[PeerReading]:
         now = monotonic()
@@ -258,5 +250,14 @@ def _reading(peer: Peer, now: float) -> PeerReading:
     member, pulse = peer.member, peer.pulse
     state = member.state.value
     if member.state is State.READY:
-        state = "lost" if not peer.is_live else "resting" if pulse.rests_until > now else "live"
-    return PeerReading(member.replica, member.node, state, peer.why, peer.pending_n, pulse.mean_s, peer.lost_n)
+        state = LOST if not peer.is_live else RESTING if pulse.rests_until > now else LIVE
+    open_n, waiting_n = peer.load
+    return PeerReading(
+        *(member.replica, member.node, state, peer.why, peer.pending_n, pulse.mean_s, peer.lost_n),
+        provider=peer.provider,
+        degraded=peer.degraded,
+        open_n=open_n,
+        waiting_n=waiting_n,
+        rested_n=pulse.rested_n,
+        is_listed=peer.is_listed,
+    )

@@ -2,9 +2,9 @@
 
     length u32 | type u8  flags u8  tensors u16  id u32  a u32  b u32 | payload
 
-Little-endian. `length` counts what follows it. `a` and `b` mean something in two types: milliseconds left and nothing
-in REQ, microseconds queued and rows of the run in RES. The head has 16 bytes, so that a payload which begins with
-aligned tensors stays aligned in a body that is.
+Little-endian. `length` counts what follows it. `a` and `b` mean something in three types: milliseconds left and nothing
+in REQ, microseconds queued and rows of the run in RES, calls under way and those of them that wait in PONG. The head
+has 16 bytes, so that a payload which begins with aligned tensors stays aligned in a body that is.
 """
 
 import struct
@@ -64,9 +64,9 @@ class Frame(Struct, gc=False):
         return memoryview(self.body)[HEAD_BYTES:]
 
 
-def frame(kind: Type, payload: bytes = b"", *, id_: int = 0) -> bytes:
+def frame(kind: Type, payload: bytes = b"", *, id_: int = 0, a: int = 0, b: int = 0) -> bytes:
     """A frame without tensors."""
-    return HEAD.pack(HEAD_BYTES + len(payload), kind, 0, 0, id_, 0, 0) + payload
+    return HEAD.pack(HEAD_BYTES + len(payload), kind, 0, 0, id_, a, b) + payload
 
 
 class FrameReader:

@@ -55,6 +55,7 @@ class Link(asyncio.BufferedProtocol):
         self.heard_at = monotonic()
         self.is_leaving = False  # the replica asked us to
         self.why = ""  # it has ended
+        self.open_n = self.waiting_n = 0  # calls of all gateways at the replica, as it said last
         self._seen = seen
         self._changed = changed
         self._secret = secret
@@ -153,7 +154,7 @@ class Link(asyncio.BufferedProtocol):
         elif kind == Type.ERR:
             self._take_error(received)
         elif kind == Type.PONG:
-            pass
+            self.open_n, self.waiting_n = received.a, received.b
         elif kind == Type.GOAWAY:
             self.is_leaving = True
             self._changed()

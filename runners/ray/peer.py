@@ -42,6 +42,7 @@ class Peer:
         self.pulse = Pulse()
         self.why = "not connected yet"
         self.lost_n = 0  # connections
+        self.provider = self.degraded = ""  # as it said when it was greeted last
         self._reach = reach
         self._admit = admit
         self._changed = changed
@@ -62,6 +63,11 @@ class Peer:
     def pending_n(self) -> int:
         small, large = self._small, self._large
         return (len(small.pending) if small else 0) + (len(large.pending) if large else 0)
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Calls of all gateways under way there, and those of them that wait for the model; as it said last."""
+        return max([(link.open_n, link.waiting_n) for link in self._links()], default=(0, 0))
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -182,6 +188,7 @@ class Peer:
         if why:
             link.lose(why)
             raise Refused(why)
+        self.provider, self.degraded = welcome.description.provider, welcome.description.degraded
         return link
 
     def _link_changed(self) -> None:

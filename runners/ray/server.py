@@ -11,6 +11,7 @@ import stat
 from contextlib import suppress
 from time import monotonic
 
+from runners.core.batching import Batches
 from runners.core.errors import LoadRefused
 from runners.core.runner import Endpoint
 from runners.ray.connection import Connection, HopCounts
@@ -47,6 +48,11 @@ class HopServer:
         self._servers: list[asyncio.Server] = []
         self._all_left = asyncio.Event()
         self._beating: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting_n(self) -> int:
+        """Calls under way that wait for the model, where it says so."""
+        return self.endpoint.batch_counts.waiting_n if isinstance(self.endpoint, Batches) else 0
 
     async def start(self) -> Address:
         """Listen. Raises LoadRefused when an address cannot be had."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.control.scrape import Scrape
+from gateway.arms import ArmSeen, HostedSeen
+from gateway.control.scrape import Scrape, about_replicas
 from observability import fields
 from observability.batches import SIZES
 from observability.event import Call, RequestEvent, ShadowEvent
@@ -14,6 +15,7 @@ from observability.metrics import Metrics
 from observability.sinks.log import EventCounts
 from observability.span_counts import NO_SPANS
 from runners.core.batch_counts import BatchCounts
+from runners.ray.endpoint import EndpointCounts
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 FAILED = Call("b", "2", "", "", "serve", "failed", "timeout", 0.0, 1.0)
@@ -34,6 +36,7 @@ def used():
     metrics = Metrics("0.1.0")
     meter = metrics.route("r", "canary", (("a", "1"), ("b", "2")))
     meter.watch_batches("a", BatchCounts())
+    meter.watch_replicas("b", EndpointCounts())
     meter.set_provider("a", "CPUExecutionProvider", degraded=False)
     meter.record(RequestEvent(0.0, "e", "q", assigned_arm="b", answered_arm="a", calls=(FAILED, ANSWERED), status="ok"))
     meter.record(RequestEvent(0.0, "e", "q", not_interleaved="timeout"))
@@ -68,7 +71,11 @@ def families():
             family.type,
             tuple(name for name in family.samples[0].labels if name != "le"),
         )
-        for family in (*used().registry.collect(), *Scrape(Crew, dict, int, {}).about_workers())
+        for family in (
+            *used().registry.collect(),
+            *Scrape(Crew, dict, int, {}).about_workers(),
+            *about_replicas([ArmSeen("r", "b", "ray", hosted=HostedSeen("turnout-1", 2))]),
+        )
     }
 
 

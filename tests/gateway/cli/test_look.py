@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 from ruamel.yaml import YAML
@@ -39,6 +39,9 @@ def gateway(start_shared_gateway, config):
     until = monotonic() + PATIENCE_S
     while run("status", "--server", address).exit_code:  # gateways say twice a second what they serve
         assert monotonic() < until
+    while "in the gateway; cpu" not in run("describe", "digits", "--server", address).stdout:
+        assert monotonic() < until
+        sleep(0.2)
     return started
 
 
@@ -58,6 +61,17 @@ def test_status_says_what_is_live_who_serves_it_and_what_every_route_does(gatewa
     shares = "digits: canary: digits-mlp 25%, digits-linear 75%"
     waits = "baking at 25% (step 2 of 3), 30 min of 30 min left; no request of it has been counted yet at this share"
     assert f"{shares}; {waits}; then 50%" == lines[2]
+
+
+def test_status_of_one_route_says_how_its_arms_are_run(turnout):
+    """The provider really in use, and how many calls wait."""
+    lines = turnout("status", "digits").stdout.splitlines()
+    for line in ("digits-mlp in the gateway; cpu; 0 calls wait", "prior a constant"):
+        assert f"  {line}" in lines
+    told = json.loads(turnout("status", "-o", "json").stdout)["routes"][0]["arms"]
+    assert ("digits-linear", "embedded", "cpu", []) == (
+        *(told[0]["arm"], told[0]["runner"], told[0]["provider"], told[0]["replicas"]),
+    )
 
 
 def test_status_of_one_route_is_of_that_one(turnout):

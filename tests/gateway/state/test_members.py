@@ -2,6 +2,7 @@
 
 from sqlalchemy import Engine
 
+from gateway.arms import ArmSeen, HostedSeen
 from gateway.state.members import FORGET_AFTER_S, Member, Members
 
 
@@ -28,3 +29,11 @@ def test_what_a_gateway_needs_elsewhere_is_told(engine: Engine) -> None:
     assert ("turnout-1", "turnout-2") == members.all()[0].hosted
     members.beat(Member("a", 2, "", 11.0))
     assert () == members.all()[0].hosted
+
+
+def test_how_a_gateways_arms_are_run_is_told(engine: Engine) -> None:
+    """`turnout status` reads it, on whichever machine."""
+    members = Members(engine)
+    arms = (ArmSeen("digits", "digits-2", "ray", hosted=HostedSeen("turnout-1", 2)),)
+    members.beat(Member("a", 1, "", 10.0, arms=arms))
+    assert arms == members.all()[0].arms

@@ -14,13 +14,15 @@ from runners.core.errors import (
     NotReady,
     Overloaded,
 )
+from runners.core.runner import Description
 from runners.core.tensor import InferenceRequest, Signature, Tensor, TensorSpec
 from runners.fake import Compute, Fail, FakeEndpoint, Hang, Wait
 from runners.ray.ejection import SEEN_N
 from runners.ray.endpoint import HopEndpoint
 from runners.ray.link import ReplicaLost
 from runners.ray.members import Address, Member, Membership, State
-from runners.ray.settings import Dial, client_context, server_context
+from runners.ray.settings import Dial, Pace, client_context, server_context
+from tests.runners.ray.conftest import SIGNATURE
 
 
 def asked(endpoint, soon, hand, x=((1, 2, 3, 4),)):
@@ -296,6 +298,21 @@ async def test_a_replica_slower_than_its_peers_rests(replica, hop, hand, soon):
     await fast.close()
     await hand.until(lambda: [peer.member.replica for peer in endpoint._live] == ["r0"])
     assert (await asked(endpoint, soon, hand)).outputs
+
+
+async def test_a_reading_says_what_a_replica_runs_on_and_how_much_it_has_to_do(replica, hop, hand, soon):
+    """People look at it; nothing is decided by it."""
+    told = Description(SIGNATURE, "turnout_fake", "1", "f" * 64, "cuda", "the CPU would do")
+    held = FakeEndpoint(SIGNATURE, [Hang()], description=told)
+    endpoint = await hop(await replica(held), pace=Pace(ping_s=0.01, silent_s=60.0, greeting_s=60.0))
+    asking = asked(endpoint, soon, hand)
+    async with asyncio.timeout(60):
+        while not endpoint.readings()[0].open_n:
+            await asyncio.sleep(0.01)
+    (found,) = endpoint.readings()
+    assert ("live", "cuda", "the CPU would do", 1) == (*(found.state, found.provider, found.degraded, found.pending_n),)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
 
 
 async def test_a_detour_is_taken_only_while_no_replica_can_be_reached(replica, hop, hand, soon):
