@@ -22,7 +22,10 @@ def run(*words: object, **environment: str) -> Result:
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory) -> Path:
-    return shutil.copytree(ROOT / "configs", tmp_path_factory.mktemp("operate") / "configs")
+    """What ships, with more time for an answer: a machine that stands still for a second is no fault of a verb."""
+    folder = shutil.copytree(ROOT / "configs", tmp_path_factory.mktemp("operate") / "configs")
+    edit(folder, "timeout: 1s", "timeout: 30s")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ def turnout(request, gateway, config):
 def edited(config, tmp_path) -> Path:
     """The directory with another timeout."""
     folder = shutil.copytree(config, tmp_path / "edited")
-    edit(folder, "timeout: 1s", "timeout: 900ms")
+    edit(folder, "timeout: 30s", "timeout: 29s")
     return folder
 
 
@@ -66,7 +69,7 @@ def share(turnout) -> int:
 def test_what_is_applied_is_served_when_the_command_returns(gateway, turnout, edited):
     """By every worker, on every new connection."""
     done = turnout("apply", edited, "--reason", "nobody waits longer")
-    assert (0, True) == (done.exit_code, "timeout 1s → 900ms" in done.stdout), done.output
+    assert (0, True) == (done.exit_code, "timeout 30s → 29s" in done.stdout), done.output
     number = live(turnout)
     assert done.stdout.endswith(f"revision {number} is live\n")
     told = {ask(gateway.http, "/v2/models/digits/infer", BODY)[1]["x-turnout-revision"] for _ in range(20)}
@@ -82,7 +85,7 @@ def test_the_same_again_changes_nothing(turnout, config):
 def test_a_dry_run_changes_nothing(turnout, edited):
     number = live(turnout)
     looked = turnout("apply", edited, "--dry-run")
-    assert (0, True) == (looked.exit_code, "timeout 1s → 900ms" in looked.stdout)
+    assert (0, True) == (looked.exit_code, "timeout 30s → 29s" in looked.stdout)
     assert looked.stdout.endswith(f"nothing has changed: revision {number} is live\n")
     assert number == live(turnout)
 
@@ -117,10 +120,10 @@ def test_undo_goes_back_and_undo_again_forth(turnout, edited):
     assert 0 == turnout("apply", edited).exit_code
     for _ in range(2):
         assert 0 == turnout("undo", "--reason", "as it was").exit_code
-        timeouts.append("timeout: 900ms" in turnout("get").stdout)
+        timeouts.append("timeout: 29s" in turnout("get").stdout)
     assert [False, True] == timeouts
     assert 0 == turnout("undo", "--to-revision", 1).exit_code
-    assert "timeout: 1s" in turnout("get").stdout
+    assert "timeout: 30s" in turnout("get").stdout
 
 
 def test_a_freeze_lets_through_what_makes_traffic_safer_and_nothing_else(turnout, edited):
@@ -142,7 +145,7 @@ def test_one_file_changes_one_route(turnout, edited, tmp_path):
     assert 0 == added.exit_code, added.output
     routes = {each["route"] for each in json.loads(turnout("status", "-o", "json").stdout)["routes"]}
     assert {"digits", "other"} == routes
-    assert "timeout: 1s" in turnout("get").stdout
+    assert "timeout: 30s" in turnout("get").stdout
 
 
 @pytest.mark.parametrize(
