@@ -95,7 +95,8 @@ async def _round(host: Host, folder: Path, model: str, at_once: Sequence[int], s
             figures = await host.ask(model=model, what=way, at_once=number, seconds=seconds)
             cells.append(Cell(model, way, number, *figures))
     if model == GAINS:
-        cells.append(Cell(model, LOOP, ROWS, await host.ask(model=model, what=LOOP, seconds=seconds), 0.0, 0.0))
+        calls_s, cpu_us = await host.ask(model=model, what=LOOP, seconds=seconds)
+        cells.append(Cell(model, LOOP, ROWS, calls_s, 0.0, 0.0, replica_us=cpu_us))
     await there.close()
     await here.close()
     return cells
@@ -189,8 +190,9 @@ def _deploy(folder: Path, model: str) -> Any:
         def pid(self) -> int:
             return os.getpid()
 
-        def loop(self, seconds: float) -> float:
-            return loop_plainly(self._file, ROWS, seconds).per_second
+        def loop(self, seconds: float) -> tuple[float, float]:
+            pace = loop_plainly(self._file, ROWS, seconds)
+            return pace.per_second, pace.cpu_us
 
     made = serve.deployment(Asked, max_ongoing_requests=ONGOING_N, ray_actor_options={"num_cpus": 1})
     return serve.run(made.bind(str(make_workload(model).models["old"].resolve())), name=model, route_prefix=None)
