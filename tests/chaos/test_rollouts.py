@@ -147,7 +147,7 @@ def until_step(gateway, step: int) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the model kills its process on x86 processors")
 def test_a_candidate_that_kills_the_process_it_runs_in_is_taken_back(start_gateway, tmp_path):
-    """Well for a while, then each of its requests ends a process. Whom that answered it takes along; nothing can help."""
+    """Well for a while, then each of its requests ends a process; whom that answered it takes along."""
     write_route(tmp_path / "config", FAULTS / "kills.onnx", ramp=[{"share": "10%"}, {"share": "60%"}])
     gateway = start_gateway(tmp_path / "config")
     with PatientLoad(gateway.http) as load:
