@@ -39,9 +39,7 @@ def bounds(events_n: int, of_n: int, alpha: float = 0.05, t_opt: float = T_OPT) 
     rate = events_n / of_n
 
     def is_refuted(p: float) -> bool:
-        r = beta_strength(t_opt * p * (1 - p), alpha, p, 1 - p)
-        v = of_n * p * (1 - p)
-        return log_mixture(events_n - of_n * p, v, p, 1 - p, r) >= log(1 / alpha)
+        return _refutes(events_n, of_n, p, alpha, t_opt)
 
     lower = 0.0 if events_n == 0 else _edge(is_refuted, 0.0, rate)
     upper = 1.0 if events_n == of_n else _edge(is_refuted, 1.0, rate)
@@ -53,6 +51,11 @@ def upper_bound(events_n: int, of_n: int, alpha: float = 0.05) -> float:
     return bounds(events_n, of_n, alpha)[1]
 
 
+def is_below(events_n: int, of_n: int, rate: float, alpha: float = 0.05) -> bool:
+    """Whether `upper_bound` is below a rate, 0 < rate < 1, without finding out where it is."""
+    return events_n < rate * of_n and _refutes(events_n, of_n, rate, alpha, T_OPT)
+
+
 def wilson(events_n: int, of_n: int, confidence: float = 0.95) -> tuple[float, float]:
     """An interval to show beside a rate: right for somebody who looks once, so never for decisions."""
     if not of_n:
@@ -62,6 +65,12 @@ def wilson(events_n: int, of_n: int, confidence: float = 0.95) -> tuple[float, f
     scale = 1 + z * z / of_n
     lower, upper = (centre - width) / scale, (centre + width) / scale
     return lower if events_n else 0.0, upper if events_n < of_n else 1.0
+
+
+def _refutes(events_n: int, of_n: int, p: float, alpha: float, t_opt: float) -> bool:
+    """Whether these counts are too unlikely at the rate `p`."""
+    r = beta_strength(t_opt * p * (1 - p), alpha, p, 1 - p)
+    return log_mixture(events_n - of_n * p, of_n * p * (1 - p), p, 1 - p, r) >= log(1 / alpha)
 
 
 def _edge(is_refuted: Callable[[float], bool], outside: float, inside: float) -> float:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from strategies.evidence.blocks import Blocks, Count, is_bursty, log_e_harm, log_e_safe, with_epoch
 from strategies.evidence.bounds import Bound, Form, Rule
-from strategies.evidence.rates import upper_bound
+from strategies.evidence.rates import is_below
 from strategies.evidence.restarts import AT_ONCE, Restarted, extended, opened
 from strategies.evidence.restarts import log_e as restarted_log_e
 from strategies.evidence.share_test import HARM_RATIOS, SAFE_RATIOS, Vector, gained, log_mean, plus
@@ -109,7 +109,7 @@ def is_safe(rule: Rule, bound: Bound, series: Series) -> bool:
     below = bound.limit if bound.limit is not None else bound.rate
     if safe_log_e(rule, bound, series) >= rule.proves_at:
         return True
-    return below is not None and upper_bound(series.candidate.events_n, series.candidate.of_n, rule.beta) < below
+    return below is not None and is_below(series.candidate.events_n, series.candidate.of_n, below, rule.beta)
 
 
 def _gained_over(limit: float, candidate: Count) -> Vector:

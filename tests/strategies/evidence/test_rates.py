@@ -3,10 +3,10 @@
 from math import comb, exp, log
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.evidence.rates import best_rho, beta_strength, bounds, log_mixture, upper_bound, wilson
+from strategies.evidence.rates import best_rho, beta_strength, bounds, is_below, log_mixture, upper_bound, wilson
 
 PROMISED = {
     100: (10.4, 12.4, 14.2, 19.0, 26.0),
@@ -77,3 +77,12 @@ def test_wilsons_interval():
     assert wilson(10, 100) == pytest.approx((0.05523, 0.17437), abs=1e-5)
     assert wilson(0, 10)[0] == 0
     assert wilson(10, 10)[1] == 1
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(1e-4, 0.9))
+def test_whether_the_bound_is_below_a_rate_is_told_without_looking_for_it(events_n, more_n, rate):
+    of_n = events_n + more_n
+    upper = upper_bound(events_n, of_n)
+    if abs(upper - rate) > 1e-9:  # closer than what halving finds
+        assert is_below(events_n, of_n, rate) == (upper < rate)

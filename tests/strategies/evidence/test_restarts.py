@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strategies.evidence import restarts
-from strategies.evidence.restarts import PARTS_LIMIT, extended, log_e, opened
-from strategies.evidence.share_test import HARM_RATIOS, gained
+from strategies.evidence.restarts import AT_ONCE, EVENTS_BETWEEN, extended, log_e, opened
+from strategies.evidence.share_test import HARM_RATIOS, gained, log_mean, log_sum, plus
 
 
 def followed(test, candidate_n, baseline_n, rho=0.5):
@@ -30,7 +30,7 @@ def test_a_restart_is_due_at_the_end_of_an_epoch_after_fifty_more_events():
     assert test.restarts_n == 0
     test = followed(test, 200, 200)
     assert (test.restarts_n, test.passed_n) == (1, 0)
-    assert test.parts[0].began == test.total
+    assert test.held == pytest.approx([-log(2) - each for each in test.total])
 
 
 def test_nothing_changes_at_the_moment_of_a_restart():
@@ -44,12 +44,9 @@ def test_nothing_changes_at_the_moment_of_a_restart():
 
 @pytest.mark.parametrize("rho", [0.5, 0.1, 0.02])
 def test_the_mean_of_e_is_one_where_the_arms_are_equal(rho, monkeypatch):
-    """All ways of ten events, in epochs of two, with a restart every three events and room for two of them."""
+    """All ways of ten events, in epochs of two, with a restart every three events."""
     monkeypatch.setattr(restarts, "EVENTS_BETWEEN", 3)
-    monkeypatch.setattr(restarts, "PARTS_LIMIT", 5)
     assert mean_of_e(rho) == pytest.approx(1, abs=1e-9)
-    monkeypatch.setattr(restarts, "PARTS_LIMIT", 1)
-    assert mean_of_e(rho) < 1
 
 
 def mean_of_e(rho):
@@ -86,7 +83,38 @@ def test_work_and_memory_are_bounded():
     test = begun()
     for _ in range(500):
         test = followed(test, 30, 30)
-    assert (len(test.parts), test.restarts_n) == (PARTS_LIMIT, 500)
+    assert (len(test.held), test.restarts_n) == (len(HARM_RATIOS), 500)
+
+
+def one_by_one(gains):
+    """The formula as it is written, with every restart remembered and looked at by itself."""
+    total, passed_n, began = (0.0,) * len(HARM_RATIOS), 0, []
+    for gain, events_n in gains:
+        total, passed_n = plus(total, gain), passed_n + events_n
+        if passed_n >= EVENTS_BETWEEN:
+            began.append(total)
+            passed_n = 0
+    held = [
+        log_mean([now - then for now, then in zip(total, each, strict=True)]) - log(number * (number + 1))
+        for number, each in enumerate(began, start=1)
+    ]
+    waiting = -log(len(began) + 1)
+    return log_sum([log(AT_ONCE) + log_mean(total), log(1 - AT_ONCE) + log_sum([waiting, *held])])
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 400)), max_size=300),
+    st.sampled_from([0.5, 0.1, 0.01]),
+    st.integers(0, 60),
+)
+def test_one_sum_is_what_all_restarts_come_to_one_by_one(epochs, rho, late_n):
+    """Also where good and bad times follow each other, and however many restarts there were."""
+    gains = [(gained(each, rho, HARM_RATIOS, 1.0), sum(each)) for each in [*epochs, *[(40, 20)] * late_n]]
+    test = begun()
+    for gain, events_n in gains:
+        test = extended(test, gain, events_n)
+    assert log_e(test) == pytest.approx(one_by_one(gains), rel=1e-9, abs=1e-9)
 
 
 @settings(max_examples=50)
