@@ -104,6 +104,36 @@ class Preference(_Answer):
     sentence: str
 
 
+class Interval(_Answer):
+    """The likeliest, and all that is not refuted; null is no end."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+class Contrast(_Answer):
+    """One metric of both arms."""
+
+    metric: str
+    kind: Annotated[str, Field(description="rate or mean.")]
+    candidate: float
+    baseline: float
+    candidate_n: Annotated[int, Field(description="What the candidate's is of: requests, runs or values.")]
+    baseline_n: int
+    difference: Interval | None
+    ratio: Interval | None
+    differs: bool
+
+
+class InSlice(_Answer):
+    """Both arms in one slice of the requests."""
+
+    slice: Annotated[str, Field(description="As in country=nz.")]
+    requests: Annotated[list[int], Field(description="Of the candidate and the baseline.", min_length=2, max_length=2)]
+    contrasts: list[Contrast]
+
+
 class Comparison(_Answer):
     """What the ledger says of one candidate of an A/B test beside the baseline."""
 
@@ -114,6 +144,7 @@ class Comparison(_Answer):
     missing_requests: Annotated[int | None, Field(description="Of all arms, until it is proven if it is so.")]
     missing_s: Annotated[float | None, Field(description="How long they take at the pace of the last minutes.")]
     is_srm: Annotated[bool, Field(description="Whether the arms do not get the units that their shares promise.")]
+    slices: Annotated[list[InSlice], Field(description="Those that the route declares.")] = []
 
 
 class Evidence(_Answer):
@@ -162,6 +193,7 @@ class Judgement(_Answer):
     bake_s: float
     condemns_at_log_e: float
     guardrails: list[Guardrail]
+    slices: Annotated[list[InSlice], Field(description="Those that the route declares.")] = []
 
 
 class StatusLine(RouteLine):

@@ -1,23 +1,38 @@
-"""Export and import: all revisions, the audit log and the ledger as lines of JSON, to move or to keep.
+"""Export and import: all revisions, the audit log, the ledger and clicks as lines of JSON, to move or to keep.
 
-Tokens stay behind: whoever holds an export must not hold the means to operate, and a new place has new secrets.
+Tokens and the secret of feedback stay behind: whoever holds an export must not hold the means to operate or to click.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, Select, Table, func, insert, select
 
 from gateway.state.audit import Entry, fault_of, read_entries, row_of
+from gateway.state.clicks import MARK
 from gateway.state.database import place_of, reading, writing
 from gateway.state.errors import StateCorrupt, StateError, StateTooNew
 from gateway.state.revision import Revision
-from gateway.state.schema import audit, experiment, first_bad, lost, met, revision, tally
+from gateway.state.schema import (
+    audit,
+    experiment,
+    feedback,
+    first_bad,
+    impression,
+    lost,
+    met,
+    preference,
+    revision,
+    tally,
+    unit_preference,
+)
 from gateway.state.store import read_revision, write_revision
 
-FORMAT = 2  # 1 had no evidence
-EVIDENCE = (experiment, tally, lost, first_bad, met)  # who reports to a ledger is another matter in another place
+FORMAT = 3  # 1 had no evidence, 2 no clicks
+LEDGER = (experiment, tally, lost, first_bad, met)  # who reports to it is another matter in another place
+EVIDENCE = (*LEDGER, impression, preference, unit_preference, feedback)
 AT_ONCE = 1000  # rows in one insert
 
 
@@ -36,7 +51,7 @@ class AuditLine(Struct, frozen=True, tag="audit", tag_field="kind"):
 
 
 class EvidenceLine(Struct, frozen=True, tag="evidence", tag_field="kind"):
-    """A row of one of the ledger's tables."""
+    """A row of one of the tables of evidence."""
 
     table: str
     row: dict[str, int | float | str]
@@ -88,10 +103,15 @@ def export_lines(engine: Engine) -> Iterator[bytes]:
             yield _line(AuditLine(digest, entry))
             entries_n += 1
         for table in EVIDENCE:
-            for row in connection.execute(select(table)).mappings():
+            for row in connection.execute(_wanted(table)).mappings():
                 yield _line(EvidenceLine(str(table.name), {str(name): value for name, value in row.items()}))
                 evidence_n += 1
         yield _line(Trailer(revisions_n, entries_n, evidence_n))
+
+
+def _wanted(table: Table) -> Select[Any]:
+    """Of what is shared about clicks only how far they are settled: no click on an older list may come twice."""
+    return select(table).where(table.c.name == MARK) if table is feedback else select(table)
 
 
 def import_lines(engine: Engine, lines: Iterable[bytes]) -> Imported:
@@ -108,10 +128,15 @@ def import_lines(engine: Engine, lines: Iterable[bytes]) -> Imported:
         for each in found.entries:
             connection.execute(insert(audit).values(**row_of(each.entry)))
         for table in EVIDENCE:
-            rows = [line.row for line in found.evidence if line.table == table.name]
+            rows = [line.row for line in found.evidence if line.table == table.name and _may_come(line)]
             for start in range(0, len(rows), AT_ONCE):
                 connection.execute(insert(table), rows[start : start + AT_ONCE])
     return Imported(len(found.revisions), len(found.entries), len(found.evidence))
+
+
+def _may_come(line: EvidenceLine) -> bool:
+    """Nobody's hand in a file shall choose the secret that clicks are signed with."""
+    return line.table != feedback.name or line.row.get("name") == MARK
 
 
 def _read(lines: Iterable[bytes]) -> _Found:

@@ -10,15 +10,21 @@ import platform
 import re
 import signal
 import sys
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
-from time import monotonic
+from statistics import median
+from time import monotonic, sleep
 
+import numpy as np
+import onnx
 import pytest
 
 from tests.chaos.marks import only_in_chaos
-from tests.gateway.cli.test_serve_rollouts import FAULTS, MODELS, Load, asked, until_phase, write_route
+from tests.gateway.cli.test_serve_rollouts import FAULTS, LIMIT_S, MODELS, Load, asked, until_phase, write_route
 
 pytestmark = only_in_chaos
+LATE_PASSES_N = 350_000  # of a loop: some 300 ms on an idle core
+LEAST_LATE_MS = 100.0
 STEADY_N = 800  # answers before a candidate goes wrong
 SHORT = [{"share": "30%", "bake": "10s"}, {"share": "60%", "bake": "10s"}]
 
@@ -60,6 +66,37 @@ def test_a_candidate_that_is_late_is_taken_back(start_gateway, tmp_path):
     first = rollout["reason"].split("first: ")[1].split(", ")
     slow = {event["event_id"] for event in gateway.events("request") if event["assigned_arm"] == "new"}
     assert 3 == len(set(first) & slow)
+
+
+def test_a_candidate_that_becomes_300_ms_late_under_load_is_taken_back_and_nobody_notices(start_gateway, tmp_path):
+    """Two clients at once; well until what is slow is known, then every answer of it is late."""
+    model = onnx.load(FAULTS / "hangs-sometimes.onnx")
+    (passes,) = [each for each in model.graph.initializer if each.name == "no_end"]
+    passes.CopyFrom(onnx.numpy_helper.from_array(np.array(LATE_PASSES_N, np.int64), "no_end"))
+    late = tmp_path / "late.onnx"
+    late.write_bytes(model.SerializeToString())
+    write_route(tmp_path / "config", late, ramp=[{"share": "30%", "bake": "1h"}, {"share": "50%"}])
+    gateway = start_gateway(tmp_path / "config")
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Load(gateway.http)) for _ in range(2)]
+        ends_at = monotonic() + LIMIT_S
+        while "slow is more than" not in asked(gateway, "/v1/revisions?limit=1")["revisions"][0]["reason"]:
+            assert monotonic() < ends_at, gateway.log()
+            sleep(0.2)
+        for load in loads:
+            load.first_pixel = 16
+        began_at = monotonic()
+        rollout = until_phase(gateway, "rolled_back")
+        took_s = monotonic() - began_at
+    assert 0 == gateway.stop()
+    assert [] == [failure for load in loads for failure in load.failures]
+    assert "latency is proven worse than its bound" in rollout["reason"], rollout
+    events = [event for event in gateway.events("request") if event["assigned_arm"] == "new"]
+    assert {"new"} == {event["answered_arm"] for event in events}
+    late_ms = {event["event_id"]: event["duration_ms"] for event in events if event["duration_ms"] > LEAST_LATE_MS}
+    assert set(rollout["reason"].split("first: ")[1].split(", ")) <= set(late_ms)
+    said = f"back after {took_s:.0f} s and {len(late_ms)} answers that took {median(late_ms.values()):.0f} ms"
+    sys.stdout.write(f"\n{said}: {rollout['reason']}\n")
 
 
 def test_a_candidate_whose_every_request_fails_is_taken_back_after_an_epoch(start_gateway, tmp_path):

@@ -8,8 +8,10 @@ from msgspec.structs import replace
 from sqlalchemy import Engine
 
 from gateway.increments import Bad, CellIncrement, CellKey, Counts, Increment
+from gateway.link import Click
 from gateway.state.audit import AuditLog
 from gateway.state.bookings import Booking, Bookings
+from gateway.state.clicks import Clicks
 from gateway.state.closing import Reporter
 from gateway.state.database import database_url, open_database
 from gateway.state.errors import StateCorrupt, StateError, StateTooNew
@@ -58,11 +60,42 @@ def test_evidence_goes_along_and_counting_goes_on(filled: Engine, engine: Engine
     assert (2, 0, {"error_rate": 0}) == (later.requests_n, later.units_n, {"error_rate": 0} | dict(later.events))
 
 
+def test_clicks_go_along_and_none_counts_twice(filled: Engine, engine: Engine) -> None:
+    """Open lists, what settled ones said, and how far settling has come; the secret that signs tokens stays behind."""
+    rankers, fresh = ("steady", "fresh"), (0, 1_000_000)
+    settled, opened = (
+        Click("shop@1", event, 0, 0, "u1", at, rankers, fresh) for event, at in (("a", 100.0), ("b", 5000.0))
+    )
+    old, new = Clicks(filled), Clicks(engine)
+    old.share_secret(b"ours")
+    old.keep([settled])
+    old.settle(4000.0, 1800.0)
+    old.keep([opened])
+    lines = [
+        *export_lines(filled),
+    ]
+    assert not any(b"ours".hex().encode() in line for line in lines)
+    import_lines(engine, lines)
+    assert old.standing("shop@1") == new.standing("shop@1")
+    assert ["late", "duplicate"] == new.keep([settled, opened])
+    assert b"theirs" == new.share_secret(b"theirs")
+    for each in (old, new):
+        each.settle(1e6, 1800.0)
+    assert old.standing("shop@1") == new.standing("shop@1")
+
+
+def test_a_file_cannot_choose_the_secret_of_clicks(filled: Engine, engine: Engine) -> None:
+    *others, last = export_lines(filled)
+    chosen = b'{"kind":"evidence","table":"feedback","row":{"name":"key","value":"00"}}\n'
+    import_lines(engine, [*others, chosen, last.replace(b'"evidence":0', b'"evidence":1')])
+    assert b"ours" == Clicks(engine).share_secret(b"ours")
+
+
 def test_an_export_of_the_release_before_is_taken(filled: Engine, tmp_path: Path) -> None:
     """It had no evidence, and its last line did not count any."""
     new = open_database(database_url(tmp_path / "new"))
     first, *others, last = export_lines(filled)
-    import_lines(new, [first.replace(b"2", b"1"), *others, last.replace(b',"evidence":0', b"")])
+    import_lines(new, [first.replace(b"3", b"1"), *others, last.replace(b',"evidence":0', b"")])
     assert 3 == RevisionStore(new).live_number()
     new.dispose()
 
@@ -96,5 +129,5 @@ def test_an_export_of_a_later_release_is_refused(filled: Engine, tmp_path: Path)
     new = open_database(database_url(tmp_path / "new"))
     first, *others = export_lines(filled)
     with pytest.raises(StateTooNew, match="format 9"):
-        import_lines(new, [first.replace(b"2", b"9"), *others])
+        import_lines(new, [first.replace(b"3", b"9"), *others])
     new.dispose()
