@@ -104,12 +104,7 @@ class Preference(_Answer):
     sentence: str
 
 
-class Interval(_Answer):
-    """The likeliest, and all that is not refuted; null is no end."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
+Interval = Annotated[dict[str, float | None], Field(description="estimate, low and high; null where no end is known.")]
 
 
 class Contrast(_Answer):
