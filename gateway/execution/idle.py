@@ -14,19 +14,22 @@ TURNS_N = 2
 
 
 class Idle:
-    """Calls `wake` in an idle moment, if one is wanted. On the path of a request it costs three integers."""
+    """Calls `wake` in an idle moment, if one is wanted. On the path of a request it costs three integers.
+
+    `begun_n` is how many requests have begun so far.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
+        self.begun_n = 0
         self._wake = wake
         self._under_way_n = 0
-        self._begun_n = 0
         self._is_wanted = False
         self._is_looking = False
 
     def begin(self) -> None:
         """Something that answers a client begins; `end` is called for it exactly once."""
         self._under_way_n += 1
-        self._begun_n += 1
+        self.begun_n += 1
 
     def end(self) -> None:
         self._under_way_n -= 1
@@ -42,13 +45,13 @@ class Idle:
     def _look(self) -> None:
         if not self._is_looking:
             self._is_looking = True
-            self._turn(self._begun_n, TURNS_N)
+            self._turn(self.begun_n, TURNS_N)
 
     def _turn(self, begun_n: int, turns_left: int) -> None:
         if self._under_way_n:  # whatever ends last looks again
             self._is_looking = False
-        elif begun_n != self._begun_n:
-            asyncio.get_running_loop().call_soon(self._turn, self._begun_n, TURNS_N - 1)
+        elif begun_n != self.begun_n:
+            asyncio.get_running_loop().call_soon(self._turn, self.begun_n, TURNS_N - 1)
         elif turns_left:
             asyncio.get_running_loop().call_soon(self._turn, begun_n, turns_left - 1)
         else:

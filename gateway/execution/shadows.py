@@ -18,6 +18,7 @@ from gateway.comparing.comparer import Comparer
 from gateway.comparing.likeness import Likeness
 from gateway.execution.idle import Idle
 from gateway.execution.outcome import CallRole, Observation, Outcome, Routed
+from gateway.execution.pace import Pace
 from gateway.routing.table import BoundArm, BoundRoute, ShadowTerms
 from runners.core.errors import RunnerError
 from runners.core.runner import Endpoint
@@ -33,8 +34,8 @@ PATIENCE = 2.0  # a call waits for an idle moment for so many times its request'
 class ShadowBounds(Struct, frozen=True):
     """How much the pool may hold: calls under way, calls waiting, and bytes of tensors kept for both.
 
-    `per_second` is how many calls may start in a second, evenly. One to a small model costs some 0.3 ms of processor
-    time (docs/shadows.md), so 500 of them take a seventh of a core.
+    `per_second` is how many calls may start in a second, evenly, beside few requests; beside many they are fewer
+    (pace.py). One to a small model costs some 0.2 ms of processor time (docs/shadows.md): 500 take a tenth of a core.
 
     A shadow's own answer counts from when it is there until it is compared. Nobody knows its size before, so it may go
     over `bytes`; until it is gone nothing more is taken or started.
@@ -98,6 +99,7 @@ class ShadowPool:
         self.idle = Idle(self._start_one)
         self._report = report
         self._bounds = bounds or ShadowBounds()
+        self._pace = Pace(self._bounds.per_second, monotonic())
         self._comparer = Comparer()
         self._waiting: deque[ShadowCall] = deque()
         self._under_way: dict[asyncio.Task[ShadowResult], ShadowCall] = {}
@@ -192,7 +194,7 @@ class ShadowPool:
                 self._drop(call, "not_ready")
             else:
                 loop = asyncio.get_running_loop()
-                self._rest = loop.call_later(1 / self._bounds.per_second, self._end_rest)
+                self._rest = loop.call_later(self._pace.rest_s(monotonic(), self.idle.begun_n), self._end_rest)
                 task = loop.create_task(self._observe(call))
                 self._under_way[task] = call
                 task.add_done_callback(partial(self._settle, call))
