@@ -9,7 +9,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from gateway.comparing.ranks import overlap_at, rank_biased_overlap, tau_b
-from gateway.comparing.tensors import FEW_N, Nearness, comparable, go_on, nearness
+from gateway.comparing.tensors import FEW_N, SLICE_N, TEXTS_N, Nearness, comparable, go_on, nearness, part
 from gateway.comparing.tolerance import BY_DATATYPE, Tolerance
 from runners.core.checks import wide
 from runners.core.tensor import InferenceResponse, Tensor
@@ -55,7 +55,7 @@ def likeness(
     found = Nearness()
     for pair in pairs:
         found += nearness(*pair, tolerance=tolerance, pause=pause)
-    labels_n, flips_n = _flips(pairs)
+    labels_n, flips_n = _flips(pairs, pause)
     orders = []
     for left, right in _lists(pairs):
         orders.append(_order(left, right))
@@ -65,7 +65,7 @@ def likeness(
         agreement=found.alike_n / total if total else 1.0,
         max_abs=found.max_abs,
         max_rel=found.max_rel,
-        invalid=_invalid(served, shadow, pairs),
+        invalid=_invalid(served, shadow, pairs, pause),
         labels_n=labels_n,
         flips_n=flips_n,
         lists_n=len(orders),
@@ -75,7 +75,10 @@ def likeness(
     )
 
 
-def _invalid(served: InferenceResponse, shadow: InferenceResponse, pairs: list[tuple[Tensor, Tensor]]) -> str:
+Pairs = list[tuple[Tensor, Tensor]]
+
+
+def _invalid(served: InferenceResponse, shadow: InferenceResponse, pairs: Pairs, pause: Callable[[], None]) -> str:
     """The first of what a caller of the served model could not live with. Further outputs are no matter."""
     shadows = {tensor.name: tensor for tensor in shadow.outputs}
     for tensor in served.outputs:
@@ -86,45 +89,65 @@ def _invalid(served: InferenceResponse, shadow: InferenceResponse, pairs: list[t
             return "datatype"
         if other.array.shape != tensor.array.shape:
             return "shape"
-    return "nan" if any(_breaks(*pair) for pair in pairs) else ""
+    return "nan" if any(_breaks(*pair, pause) for pair in pairs) else ""
 
 
-def _breaks(served: Tensor, shadow: Tensor) -> bool:
+def _breaks(served: Tensor, shadow: Tensor, pause: Callable[[], None]) -> bool:
     """Whether the shadow has NaN or an infinity where the served answer has a number."""
     if served.datatype not in BY_DATATYPE:
         return False
-    numbers = _floats(shadow)
-    if numbers.size <= FEW_N and isfinite(sum(numbers.ravel().tolist())):
-        return False
-    return bool(np.any(~np.isfinite(numbers) & np.isfinite(_floats(served))))
+    left, right = served.array.reshape(-1), shadow.array.reshape(-1)
+    for start in range(0, left.size, SLICE_N):
+        other = part(shadow, right, start, SLICE_N)
+        if other.size > FEW_N or not isfinite(sum(other.tolist())):
+            if np.any(~np.isfinite(other) & np.isfinite(part(served, left, start, SLICE_N))):
+                return True
+            pause()
+    return False
 
 
-def _flips(pairs: list[tuple[Tensor, Tensor]]) -> tuple[int, int]:
-    labels = [(one, other) for pair in pairs for one, other in (_labels(*pair),) if one is not None]
-    return sum(one.size for one, _ in labels), sum(int(np.count_nonzero(one != other)) for one, other in labels)
+def _flips(pairs: Pairs, pause: Callable[[], None]) -> tuple[int, int]:
+    labels_n = flips_n = 0
+    for pair in pairs:
+        for one, other in _labels(*pair):
+            labels_n += one.size
+            flips_n += int(np.count_nonzero(one != other))
+            pause()
+    return labels_n, flips_n
 
 
-def _labels(served: Tensor, shadow: Tensor) -> tuple[NDArray[Any], NDArray[Any]] | tuple[None, None]:
-    """Of two scores or more in a row the best one's place; of integers, BOOL and BYTES, one in a row, the value."""
+def _labels(served: Tensor, shadow: Tensor) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Of two scores or more in a row the best one's place; of integers, BOOL and BYTES, one in a row, the value.
+
+    A slice at a time, but never less than a row.
+    """
     if served.datatype in BY_DATATYPE:
         if served.array.ndim != 2 or served.array.shape[1] < 2:
-            return None, None
-        return _floats(served).argmax(axis=1), _floats(shadow).argmax(axis=1)
-    if _is_column(served):
-        return served.array.reshape(-1), shadow.array.reshape(-1)
-    return None, None
+            return
+        step = max(1, SLICE_N // served.array.shape[1])
+        for start in range(0, len(served.array), step):
+            one, other = (part(tensor, tensor.array, start, step) for tensor in (served, shadow))
+            yield one.argmax(axis=1), other.argmax(axis=1)
+    elif _is_column(served):
+        left, right = served.array.reshape(-1), shadow.array.reshape(-1)
+        step = TEXTS_N if served.datatype == "BYTES" else SLICE_N
+        for start in range(0, left.size, step):
+            yield left[start : start + step], right[start : start + step]
 
 
-def _lists(pairs: list[tuple[Tensor, Tensor]]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+def _lists(pairs: Pairs) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
     """Rows of three or more scores, or of two or more ids; and a column of two or more scores, an item a row."""
-    for pair in pairs:
-        is_scores = pair[0].datatype in BY_DATATYPE
-        left, right = (_floats(tensor) if is_scores else tensor.array for tensor in pair)
-        if _is_column(pair[0]):
+    for served, shadow in pairs:
+        is_scores = served.datatype in BY_DATATYPE
+        left, right = served.array, shadow.array
+        if _is_column(served):
             if is_scores and left.size > 1:
-                yield left.reshape(-1)[:ITEMS_N], right.reshape(-1)[:ITEMS_N]
+                yield _floats(served, left.reshape(-1)[:ITEMS_N]), _floats(shadow, right.reshape(-1)[:ITEMS_N])
         elif left.ndim == 2 and left.shape[1] > 2 - (not is_scores):
-            yield from zip(left[:LISTS_N, :ITEMS_N], right[:LISTS_N, :ITEMS_N], strict=True)
+            left, right = left[:LISTS_N, :ITEMS_N], right[:LISTS_N, :ITEMS_N]
+            if is_scores:
+                left, right = _floats(served, left), _floats(shadow, right)
+            yield from zip(left, right, strict=True)
 
 
 def _order(left: NDArray[Any], right: NDArray[Any]) -> tuple[float, float, float]:
@@ -161,5 +184,6 @@ def _is_column(tensor: Tensor) -> bool:
     return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
 
 
-def _floats(tensor: Tensor) -> NDArray[Any]:
-    return wide(tensor).astype(np.float64)
+def _floats(tensor: Tensor, some: NDArray[Any]) -> NDArray[Any]:
+    """Some of the numbers of a tensor as FP64."""
+    return wide(Tensor(tensor.name, tensor.datatype, some)).astype(np.float64)

@@ -49,7 +49,7 @@ def nearness(
     left, right = served.array.reshape(-1), shadow.array.reshape(-1)
     found = Nearness()
     for start in range(0, left.size, step):
-        one, other = _part(served, left, start, step), _part(shadow, right, start, step)
+        one, other = part(served, left, start, step), part(shadow, right, start, step)
         if bound is None:
             found += Nearness(int(np.count_nonzero(one == other)))
         elif one.size <= FEW_N:
@@ -90,7 +90,8 @@ def comparable(served: InferenceResponse, shadow: InferenceResponse) -> list[tup
     ]
 
 
-def _part(tensor: Tensor, flat: NDArray[Any], start: int, step: int) -> NDArray[Any]:
+def part(tensor: Tensor, flat: NDArray[Any], start: int, step: int) -> NDArray[Any]:
+    """`step` numbers or rows of a tensor, from `start` on; `flat` is its array, in one dimension or as it is."""
     return wide(Tensor(tensor.name, tensor.datatype, flat[start : start + step]))
 
 

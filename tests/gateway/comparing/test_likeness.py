@@ -118,3 +118,25 @@ def test_a_few_numbers_are_compared_as_many_are(rows_n, columns_n, data):
         for module in (likeness_module, ranks, tensors):
             patch.setattr(module, "FEW_N", -1)
         assert likeness(*pair) == told
+
+
+@pytest.mark.parametrize("columns_n", [3, 40_000, 150_000])
+def test_slices_of_a_large_answer_are_seen_once_each(columns_n):
+    """Labels, and numbers that are none, wherever they stand; and whoever waits is let in again and again."""
+    served = np.zeros((150_000 // columns_n, columns_n))
+    served[:, 1] = 1.0
+    shadow, pauses = served.copy(), []
+    shadow[-1] = 0.0
+    found = likeness(answer(served, "FP64"), answer(shadow, "FP64"), pause=lambda: pauses.append(1))
+    assert (found.labels_n, found.flips_n, found.invalid, len(pauses) > 10) == (len(served), 1, "", True)
+
+    shadow[-1, -1] = np.nan
+    assert likeness(answer(served, "FP64"), answer(shadow, "FP64")).invalid == "nan"
+
+
+def test_labels_of_many_rows_are_compared_slice_by_slice():
+    served = np.array([b"cat"] * 3_000, object)
+    shadow = served.copy()
+    shadow[[0, 1_023, 1_024, 2_999]] = b"dog"
+    found = likeness(answer(served, "BYTES"), answer(shadow, "BYTES"))
+    assert (found.labels_n, found.flips_n) == (3_000, 4)
