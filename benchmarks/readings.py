@@ -20,6 +20,7 @@ FIELDS = {  # of a Reading, by the counter that tells it
     "turnout_fallbacks_total": "fallbacks_n",
     "turnout_shadow_calls_total": "shadows_made_n",
     "turnout_shadow_dropped_total": "shadows_dropped_n",
+    "turnout_shadow_pending": "shadows_pending_n",
     "turnout_events_dropped_total": "events_dropped_n",
     "turnout_spans_exported_total": "spans_exported_n",
     "turnout_spans_dropped_total": "spans_dropped_n",
@@ -35,6 +36,7 @@ class Reading:
     fallbacks_n: float = 0.0
     shadows_made_n: float = 0.0
     shadows_dropped_n: float = 0.0
+    shadows_pending_n: float = 0.0
     events_dropped_n: float = 0.0
     spans_exported_n: float = 0.0
     spans_dropped_n: float = 0.0

@@ -46,6 +46,7 @@ LEAST_SENT = 0.98  # of the rate: a generator that cannot keep it measures itsel
 ROUNDS_N, SECONDS, SHARE = 60, 1.0, 0.5
 QUIET = 0.05  # of a core: what idle gateways together may use
 LOOK_S, QUIET_WITHIN_S = 0.2, 5.0  # a shadow may wait for twice its budget and run for one, which is a second
+SETTLED_WITHIN_S = 30.0
 DRAWS_N = 2000
 
 
@@ -98,15 +99,13 @@ def compare(course: Course, tell: Callable[[str], None]) -> Found:
         pacer = stack.enter_context(Pacer.started(station.workload, load))
         for running in gateways.values():
             pacer.load(running.ports["http"], rate, WARM_S)
-        settle(gateways)
-        before = {name: read_server(running, "json") for name, running in gateways.items()}
+        before = {name: read_settled(running) for name, running in gateways.items()}
         rounds = []
         for found in measure_rounds(course, gateways, pacer, rate):
             rounds.append(found)
             told = ", ".join(f"{name} {found[name].measured.p99_ms:.2f}" for name in course.names)
             tell(f"  round {len(rounds)}, p99 in ms: {told}")
-        settle(gateways)
-        seen = {name: read_server(running, "json").since(before[name]) for name, running in gateways.items()}
+        seen = {name: read_settled(running).since(before[name]) for name, running in gateways.items()}
     return Found(rounds, seen, rate)
 
 
@@ -163,6 +162,16 @@ def settle(gateways: Mapping[str, Running]) -> None:
         spent_s = sum(read_cpu_s(running.processes["http"]) for running in gateways.values()) - spent_s
         if spent_s <= QUIET * LOOK_S * len(gateways):
             return
+
+
+def read_settled(running: Running) -> Reading:
+    """What a gateway has counted once all its shadows are over. Raises LoadFailed when some are not for long."""
+    ends_at = monotonic() + SETTLED_WITHIN_S
+    while (seen := read_server(running, "json")).shadows_pending_n:
+        if monotonic() > ends_at:
+            raise LoadFailed(f"{running.name}: {seen.shadows_pending_n:.0f} shadow calls are neither made nor dropped")
+        sleep(LOOK_S)
+    return seen
 
 
 @contextmanager

@@ -27,6 +27,8 @@ def test_the_gateways_metrics_are_summed_up():
     meter.begin()
     meter.record(RequestEvent(0.0, "e", "r", status="ok", protocol="http", http_status=200, calls=(served, stepped_in)))
     metrics.refuse("grpc", "not_found")
+    for _ in range(3):
+        meter.begin_shadow("new")
     call = Call("new", "2", "", "cpu", "shadow", "ok", "", 0.0, 1.0)
     meter.record_shadow(shadow("match", "", call))
     meter.drop_shadow("new", "queue")
@@ -37,6 +39,7 @@ def test_the_gateways_metrics_are_summed_up():
         "fallbacks_n": 1,
         "shadows_made_n": 1,
         "shadows_dropped_n": 1,
+        "shadows_pending_n": 1,
         "events_dropped_n": 3,
         "spans_exported_n": 7,
         "spans_dropped_n": 4,
