@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from itertools import count
 from time import monotonic
 
 import numpy as np
@@ -49,10 +50,21 @@ def ones(rows=1):
     return np.ones((rows, 4), "<f4")
 
 
-def slow_model(monkeypatch, endpoint, *durations_s):
-    """Let the clock say how long each run on the loop took; then runs take no time."""
-    ticks = [tick for duration in durations_s for tick in (0.0, duration)]
-    monkeypatch.setattr(embedded, "monotonic", lambda: ticks.pop(0) if ticks else 0.0)
+def slow_model(monkeypatch, endpoint, *durations_s, worked_s=None):
+    """Let the clocks say how long each run on the loop took; then runs take no time.
+
+    `worked_s` is what the thread itself worked in each, by default all of it.
+    """
+    worked_s = durations_s if worked_s is None else worked_s
+    runs = [pair for pair in zip(durations_s, worked_s, strict=True) for _ in range(2)]  # a clock is read twice a run
+    reads_n = count()
+
+    def reading(which):
+        nth = next(reads_n)
+        return runs[nth][which] if nth % 2 and nth < len(runs) else 0.0
+
+    endpoint._clock, endpoint._own_clock = (lambda: reading(0)), (lambda: reading(1))
+    monkeypatch.setattr(embedded, "monotonic", endpoint._clock)
     return endpoint
 
 
@@ -159,6 +171,15 @@ async def test_a_slow_run_now_and_then_is_the_machines_doing(opened, ask, soon, 
     for _ in range(6):
         await endpoint.infer(ask(x=ones()), deadline_at=soon())
     assert ["MainThread"] * 6 == where
+
+
+async def test_runs_for_which_the_machine_had_no_time_are_not_the_models_doing(opened, ask, soon, where, monkeypatch):
+    """On a busy machine many runs in a row take long, and a small model stays where it is quickest nevertheless."""
+    endpoint = slow_model(monkeypatch, await opened("sum"), *[0.002] * 5, worked_s=[0.0001] * 5)
+    where.clear()
+    for _ in range(6):
+        await endpoint.infer(ask(x=ones()), deadline_at=soon())
+    assert (["MainThread"] * 6, True) == (where, endpoint.placement.on_loop)
 
 
 async def test_inputs_that_do_not_fit_are_refused_before_the_runtime_sees_them(opened, ask, soon):
