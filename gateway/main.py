@@ -121,6 +121,7 @@ async def run(launch: Launch, slot: int, doors: Doors, link: Link[Order], marks:
         await _serve(stage, doors, certificates, link, stopped)
     finally:
         saying.cancel()
+        observers.recorder.flush()
         await reporting.say_last()
         obeying.cancel()
         await stage.tables.close()
@@ -268,7 +269,8 @@ def open_observers(launch: Launch) -> Observers:
     tracing = open_tracing(identity)
     metrics.watch_events(log.counts)
     metrics.watch_spans(tracing.counts)
-    recorder = Recorder(log=log, metrics=metrics, tracing=tracing)
+    soon = asyncio.get_running_loop().call_soon
+    recorder = Recorder(log=log, metrics=metrics, tracing=tracing, soon=soon)
     metrics.watch_recorder(lambda: recorder.failed_n)
     tallies = Tallies()
     metrics.watch_evidence(lambda: {"failed": tallies.failed_n, "untaken": tallies.dropped_n})

@@ -39,7 +39,7 @@ class Experiment:
         self.cells: dict[tuple[int, str, tuple[str, ...]], Cells] = {}
         self.lost: set[int] = set()
         self.crowded: set[str] = set()
-        self._units: set[int] = set()
+        self._met: set[int] = set()  # points
         self._skipped = 0  # a unit with any of these bits is not among those that stand for all
         self._bad: defaultdict[str, set[int]] = defaultdict(set)
         self._examples: defaultdict[tuple[str, int], int] = defaultdict(int)
@@ -51,14 +51,16 @@ class Experiment:
 
     def meet(self, point: int, increment: Increment) -> None:
         """Count a unit if it is met here for the first time."""
-        unit = number_of(point)
-        if unit & self._skipped or unit in self._units:
+        if point in self._met:
             return
-        self._units.add(unit)
+        unit = number_of(point)
+        if unit & self._skipped:
+            return
+        self._met.add(point)
         increment.units.append(unit)
-        if len(self._units) > UNITS_LIMIT:
+        if len(self._met) > UNITS_LIMIT:
             self._skipped = self._skipped << 1 | 1
-            self._units = {unit for unit in self._units if not unit & self._skipped}
+            self._met = {point for point in self._met if not number_of(point) & self._skipped}
 
     def blame(self, metric: str, arm: int, facts: RequestFacts, at: float, increment: Increment) -> None:
         """Count a bad event, but only the first of a unit that has a name. A request without one stands for itself.
@@ -133,8 +135,9 @@ class RouteTally:
     def end(self, epoch: int) -> None:
         """One that arrived in this epoch has been counted, or never will be."""
         inflight = self._inflight
-        if inflight[epoch] > 1:
-            inflight[epoch] -= 1
+        left_n = inflight[epoch] - 1
+        if left_n > 0:
+            inflight[epoch] = left_n
         else:
             del inflight[epoch]
 

@@ -341,7 +341,7 @@ def test_units_beyond_the_bound_are_thinned_alike_for_all_arms(tallies, monkeypa
         point = chosen.point_of(prefix, b"unit-%d" % n)
         tally.experiment.meet(point, cell(tally, EPOCH, point >> 63))
     old, new = tally.cells[EPOCH]
-    assert len(tally.experiment._units) <= UNITS_LIMIT < len(old.units) + len(new.units) < 4 * UNITS_LIMIT
+    assert len(tally.experiment._met) <= UNITS_LIMIT < len(old.units) + len(new.units) < 4 * UNITS_LIMIT
     assert abs(len(old.units) - len(new.units)) < 4 * (len(old.units) + len(new.units)) ** 0.5
 
 

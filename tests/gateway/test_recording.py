@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from msgspec.structs import replace
 
+from gateway import recording
 from gateway.arrival import Reply
 from gateway.execution.executor import execute
 from gateway.execution.outcome import Impression
@@ -64,6 +65,30 @@ def test_a_request_refused_at_the_door_is_recorded_without_a_route(recorder, log
     recorder.record(arrive(x_request_id="r-1"), None, None, Reply("malformed", 5, http_status=400, error="no JSON"))
 
     assert (log[0].request_id, log[0].route, log[0].status, log[0].error) == ("r-1", "", "malformed", "no JSON")
+
+
+def test_what_ends_in_one_turn_is_written_once_its_answers_are_sent(log, arrive, monkeypatch):
+    """Nobody's answer waits for what is written about somebody else's, and a request took as long as it took."""
+    soon, arrival = [], arrive()
+    recorder = Recorder(log=log, metrics=Metrics("0"), tracing=Tracing(), soon=soon.append)
+    monkeypatch.setattr(recording, "monotonic", lambda: arrival.started_at + 0.25)
+    for _ in range(2):
+        recorder.record(arrival, None, None, Reply("malformed"))
+    assert (1, []) == (len(soon), log)
+
+    monkeypatch.setattr(recording, "monotonic", lambda: arrival.started_at + 9)
+    soon.pop()()
+    assert [250, 250] == [round(event.duration_ms) for event in log]
+
+
+def test_a_worker_that_ends_writes_what_waits(log, arrive):
+    """And only once, if the turn comes to its end after all."""
+    soon = []
+    recorder = Recorder(log=log, metrics=Metrics("0"), tracing=Tracing(), soon=soon.append)
+    recorder.record(arrive(), None, None, Reply("malformed"))
+    for write in (recorder.flush, soon.pop()):
+        write()
+    assert 1 == len(log)
 
 
 def test_a_recorder_that_fails_is_a_counter(recorder, arrive, caplog):
