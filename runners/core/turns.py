@@ -1,10 +1,12 @@
 """Runs on the event loop, shared by whoever comes in the same turn of it.
 
-    first of a turn ──► a run of its own, at once
-    the others      ──► waiting ──► one run for all of them, in the next turn ──► each caller's rows
+    first of a turn ──► a run of its own, at once ──┐ if calls met in the turn before
+    the others      ──► waiting ◄───────────────────┘
+                          └──► one run for all of them, in the next turn ──► each caller's rows
 
-A lone caller waits for nothing; where many come at once, a run costs them little more than it costs one. Nothing waits
-for longer than a turn, so there is no timer here: a deadline is looked at when its call is run.
+A lone caller waits for nothing; where many come at once, a run costs them little more than it costs one, and one more
+run than they need would cost each of them a part. Nothing waits for longer than a turn, so there is no timer here: a
+deadline is looked at when its call is run.
 """
 
 import asyncio
@@ -25,7 +27,7 @@ Run = Callable[[InferenceRequest], Outputs]
 
 
 class _Waiting(Struct, frozen=True, gc=False):
-    """A call that came while its turn had a run already."""
+    """A call that is run at the end of its turn."""
 
     request: InferenceRequest
     deadline_at: float
@@ -45,15 +47,17 @@ class Turns:
         self._counts = counts
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
-        self._has_run = False  # in this turn of the loop
+        self._has_begun = False  # this turn of the loop has had its first call
+        self._have_met = False  # calls waited together in the turn before
         self.together = max_rows > 1
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
         """Raises DeadlineExceeded, NotReady, and whatever a run of this request alone raises."""
-        if not self._has_run or not self.together:
-            if self.together:
-                self._has_run = True
-                self._loop.call_soon(self._end_turn)
+        is_first = not self._has_begun
+        if is_first and self.together:
+            self._has_begun = True
+            self._loop.call_soon(self._end_turn)
+        if not self.together or (is_first and not self._have_met):
             _refuse_if_late(deadline_at, monotonic())
             return InferenceResponse(self._run(request))
         future: asyncio.Future[InferenceResponse] = self._loop.create_future()
@@ -68,11 +72,10 @@ class Turns:
                 call.future.set_exception(untried(NotReady("the model was closed")))
 
     def _end_turn(self) -> None:
-        self._has_run = False
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for calls in self._groups(waiting):
-                self._answer(calls)
+        waiting, self._waiting = self._waiting, []
+        self._has_begun, self._have_met = False, len(waiting) > 1
+        for calls in self._groups(waiting):
+            self._answer(calls)
 
     def _groups(self, waiting: list[_Waiting]) -> Iterator[list[_Waiting]]:
         """Those that can share a run, as they came; whoever has left is in none."""

@@ -310,12 +310,19 @@ async def test_what_was_taken_is_not_told_again(counted, tallies):
     assert ([], False) == (tallies.take(NOW).cells, tallies.is_awake)
 
 
+class Broken:
+    """An event log that takes nothing."""
+
+    def offer(self, event):
+        raise OSError("no room")
+
+
 async def test_evidence_is_counted_when_telemetry_fails(bind, tallies, route_request, caplog):
     """Telemetry may be lost, evidence may not."""
     tally = tallies.route(Trial("digits@1", 0, {"new": 1_000_000, "old": 0}, ("old", "new")))
     routed = route_request(bind(tally=tally))
     tally.begin(NOW)
-    recorder = Recorder(log=None, metrics=Metrics("0"), tracing=Tracing())
+    recorder = Recorder(log=Broken(), metrics=Metrics("0"), tracing=Tracing())
     recorder.record(Arrival(NOW, 0.0, "e", "http", {}), routed, await execute(routed), Reply("ok"))
     assert (1, 1) == (recorder.failed_n, only(tallies).requests_n)
 

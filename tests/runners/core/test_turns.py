@@ -84,6 +84,18 @@ async def test_the_next_turn_begins_anew():
     assert [1, 2, 1] == model.ran
 
 
+async def test_where_calls_meet_turn_after_turn_the_first_joins_them():
+    """Under load a turn has one run. Whoever is then alone waits for one turn, and after that for nobody again."""
+    turns, model, _ = make()
+    for calls_n in (3, 3, 1, 1, 2, 2):
+        await together(turns, *[ask([n]) for n in range(calls_n)])
+    assert [1, 2, 3, 1, 1, 1, 1, 1, 1] == model.ran
+    await together(turns, ask([1]))
+    asking = turns.infer(ask([1]), deadline_at=LATER)
+    with pytest.raises(StopIteration):
+        asking.send(None)
+
+
 async def test_a_run_has_at_most_so_many_rows():
     """Everybody waits for a run on the loop, so it stays short; a call is never split."""
     turns, model, _ = make(max_rows=4)
