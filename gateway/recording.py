@@ -75,12 +75,13 @@ class Recorder:
         if routed is not None:
             self._counter.count(arrival, routed, outcome)
         try:
-            event = _request_event(arrival, routed, outcome, reply, ended_at)
-            self._log.offer(event)
             if routed is None:
+                event = _refused_event(arrival, reply, ended_at)
                 self._metrics.refuse(arrival.protocol, reply.code)
             else:
+                event = _request_event(arrival, routed, outcome, reply, ended_at)
                 routed.route.meter.record(event)
+            self._log.offer(event)
             if arrival.trace is not None:
                 self._tracing.finish(arrival.trace, event)
         except Exception:  # telemetry may be lost, an answer may not
@@ -125,10 +126,8 @@ class Recorder:
 
 
 def _request_event(
-    arrival: Arrival, routed: Routed | None, outcome: Outcome | None, reply: Reply, ended_at: float
+    arrival: Arrival, routed: Routed, outcome: Outcome | None, reply: Reply, ended_at: float
 ) -> RequestEvent:
-    if routed is None:
-        return _refused_event(arrival, reply, ended_at)
     route, facts, plan = routed.route, routed.facts, routed.decision.plan
     answered = outcome.answered if outcome else None
     trace = arrival.trace
