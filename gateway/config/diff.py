@@ -109,7 +109,7 @@ def diff_route(before: Side | None, after: Side | None) -> RouteDiff | None:
         return None
     afresh = before.compiled.identity != after.compiled.identity
     moved = () if afresh else _moves(before.compiled, after.compiled)
-    because = _restarted_by(before, after)
+    because = _restarted_by(before, after, written)
     words = (
         *enrolled,
         *_unit_words(moved, old, new, afresh=afresh),
@@ -157,9 +157,11 @@ def _replaced_files(before: Side, after: Side) -> tuple[str, ...]:
     )
 
 
-def _restarted_by(before: Side, after: Side) -> tuple[str, ...]:
-    """The words whose change begins a new experiment: other arms, other models, another deal or another strategy."""
-    written = _changes(before.document, after.document)
+def _restarted_by(before: Side, after: Side, written: Mapping[str, object]) -> tuple[str, ...]:
+    """The words whose change begins a new experiment: other arms, other models, another deal or another strategy.
+
+    `written` has every word that says something else.
+    """
     words = [word for word in NEW_EXPERIMENT if any(_is_under(path, word) for path in written)]
     if "strategy.kind" in words:  # which says it all
         words = [word for word in words if word == "strategy.kind" or _root(word) != "strategy"]
@@ -246,6 +248,8 @@ def _shares(traffic: Traffic) -> str:
 
 def _changes(before: RouteDoc, after: RouteDoc) -> dict[str, tuple[str, str]]:
     """Every word that says something else, dotted, as (was, is); a list is one word."""
+    if before == after:  # as most are when one of many is changed; to take them apart would cost more than all else
+        return {}
     old, new = _flat(asdict(before)), _flat(asdict(after))
     words = [*new, *(word for word in old if word not in new)]
     return {word: (_text(old.get(word)), _text(new.get(word))) for word in words if old.get(word) != new.get(word)}

@@ -11,7 +11,15 @@ from gateway.config.check import problems_of
 from gateway.config.comparable import comparable_problems
 from gateway.config.compile import compile_route
 from gateway.config.documents import LayersDoc, RouteDoc, SettingsDoc
-from gateway.config.extends import BASES_FOLDER, EXTENDS, WrittenText, extended, is_in
+from gateway.config.extends import (
+    BASES_FOLDER,
+    EXTENDS,
+    UnchangedText,
+    WrittenText,
+    extended,
+    is_in,
+    stands_alone,
+)
 from gateway.config.layers import LAYERS_FILE, conflicts, enrolment_problems, layers_problems
 from gateway.config.parse import parse_layers, parse_route, parse_settings, read, read_text
 from gateway.config.problems import ConfigRefused, Located, gathered
@@ -59,8 +67,11 @@ def read_directory(root: Path) -> dict[str, str]:
     return texts
 
 
-def load_documents(root: Path, documents: Mapping[str, str]) -> Configuration:
-    """Parse and check texts by relative path, wherever they came from; raises ConfigRefused with all problems."""
+def load_documents(root: Path, documents: Mapping[str, str], before: Configuration | None = None) -> Configuration:
+    """Parse and check texts by relative path, wherever they came from; raises ConfigRefused with all problems.
+
+    Routes that are the same as in the configuration `before` are taken from it.
+    """
     problems = _unread(root, documents)
     settings, layers = SettingsDoc(), None
     with _noting(problems):
@@ -68,10 +79,13 @@ def load_documents(root: Path, documents: Mapping[str, str]) -> Configuration:
             settings = load_settings(YamlText(root / SETTINGS_FILE, documents[SETTINGS_FILE]))
     with _noting(problems):
         layers = _layers_of(root, documents)
+    known = _unchanged(root, documents, before) if before else {}
     texts: list[tuple[WrittenText, RouteDoc]] = []
     for path, content in documents.items():
         with _noting(problems):
-            if is_in(ROUTES_FOLDER, path):
+            if path in known:
+                texts.append((UnchangedText(root / path, content), known[path]))
+            elif is_in(ROUTES_FOLDER, path):
                 text = extended(root, path, documents)
                 texts.append((text, load_route(text, layers)))
             elif is_in(BASES_FOLDER, path):
@@ -167,6 +181,18 @@ def _noting(problems: list[Located]) -> Iterator[None]:
         yield
     except ConfigRefused as refused:
         problems += refused.problems
+
+
+def _unchanged(root: Path, documents: Mapping[str, str], before: Configuration) -> dict[str, RouteDoc]:
+    """The routes of `before`, by path, that would be read the same again: texts are, and all that they lean on."""
+    if before.root != root or before.documents.get(LAYERS_FILE) != documents.get(LAYERS_FILE):
+        return {}
+    paths = (path for path in before.documents if is_in(ROUTES_FOLDER, path))
+    return {
+        path: document
+        for path, document in zip(paths, before.routes, strict=True)
+        if documents.get(path) == before.documents[path] and stands_alone(documents[path])
+    }
 
 
 def _unread(root: Path, documents: Mapping[str, str]) -> list[Located]:

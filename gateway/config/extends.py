@@ -45,7 +45,26 @@ class ExtendedText:
         return self.plain
 
 
-WrittenText = YamlText | ExtendedText
+class UnchangedText:
+    """A document that was read before and found right. It is parsed again only when somebody asks for a place in it."""
+
+    def __init__(self, file: Path, text: str) -> None:
+        self.file = file
+        self._text = text
+
+    def located(self, problem: Problem) -> Located:
+        return YamlText(self.file, self._text).located(problem)
+
+    def group(self) -> dict[str, object]:
+        return YamlText(self.file, self._text).group()
+
+
+WrittenText = YamlText | ExtendedText | UnchangedText
+
+
+def stands_alone(text: str) -> bool:
+    """Whether a document surely extends no other. One that only might is said to: a backslash may hide any word."""
+    return EXTENDS not in text and "\\" not in text
 
 
 def extended(root: Path, path: str, documents: Mapping[str, str]) -> WrittenText:

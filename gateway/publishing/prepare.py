@@ -105,7 +105,7 @@ def prepare(
     _refuse_if_frozen(live, change)
     configuration = live.configuration
     if isinstance(change, Apply):
-        configuration = load_documents(configuration.root, change.documents)
+        configuration = load_documents(configuration.root, change.documents, configuration)
     root, layers = configuration.root, configuration.layers
     routes = {document.route: document for document in configuration.routes}
     _refuse_unknown(change, routes)
