@@ -40,6 +40,13 @@ SLOW_RUNS_N = 3
 _BACKGROUND_NICENESS = 10
 _CHECKED_HERE_BYTES = 65_536  # a check of more would hold up the event loop, on which clients depend
 _LOAD_LIMIT_S = 60.0
+_TRIALS_N = 256  # a few words for each
+
+
+_Key = tuple[str, str, str, int, Batching]
+# That rows of a model may be run together, remembered for the very same file, provider, threads and bounds: to try it
+# out once more takes a third of what it takes to open a small model.
+Trials = dict[_Key, RowTrial]
 
 
 class _Opened(Struct, frozen=True):
@@ -56,6 +63,7 @@ class Embedded:
     def __init__(self, marks: Marks | None = None) -> None:
         """`marks` is where models say that they are run, for whoever outlives this process; by default nowhere."""
         self._marks = marks
+        self._trials: Trials = {}
 
     async def open(self, model: ModelRef, /) -> "EmbeddedEndpoint":
         """Load, check and warm a model, all in its thread. Raises LoadRefused.
@@ -75,7 +83,7 @@ class Embedded:
         try:
             await thread.begin()
             opened = await thread.run(
-                lambda: _open(model, options, run_options), stop, deadline_at=monotonic() + limit_s
+                lambda: _open(model, options, run_options, self._trials), stop, deadline_at=monotonic() + limit_s
             )
         except DeadlineExceeded:
             await thread.close()
@@ -189,7 +197,7 @@ def _let_end() -> None:
     """What cannot be told to stop, and is soon over."""
 
 
-def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOptions) -> _Opened:
+def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOptions, trials: Trials) -> _Opened:
     """All that blocks of opening a model, in order: find, load, warm, ask the golden requests."""
     if model.threads < 0:
         raise LoadRefused(
@@ -212,8 +220,20 @@ def _open(model: ModelRef, options: ort.SessionOptions, run_options: ort.RunOpti
             f"could not be run with made-up inputs: {warm.fault}",
             "give it a golden request that it can answer",
         )
-    rows = try_rows(signature, loaded.facts, run, model.batching, [case.request for case in cases], clock=clock)
+    key = loaded.digest, repr(model.provider), loaded.provider.name, model.threads, model.batching
+    rows = None if cases else trials.get(key)
+    if rows is None:
+        rows = try_rows(signature, loaded.facts, run, model.batching, [case.request for case in cases], clock=clock)
+        # What keeps rows apart may be a bad moment, and in a niced thread runs may take longer than they do.
+        if not (cases or rows.why or model.background):
+            _remember(trials, key, rows)
     return _Opened(loaded, model.version or artifact.version or loaded.digest[:12], checks, warm, rows)
+
+
+def _remember(trials: Trials, key: _Key, rows: RowTrial) -> None:
+    while len(trials) >= _TRIALS_N:
+        del trials[next(iter(trials))]
+    trials[key] = rows
 
 
 def _limits(batching: Batching, rows: RowTrial) -> Limits:

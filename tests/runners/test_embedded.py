@@ -112,6 +112,64 @@ async def test_where_a_model_runs_is_measured_and_told(opened, monkeypatch, name
 
 
 @pytest.fixture
+def tried(monkeypatch):
+    """The signatures of models whose rows were tried."""
+    seen = []
+
+    def note(signature, *others, **how):
+        seen.append(signature)
+        return row_trial.try_rows(signature, *others, **how)
+
+    monkeypatch.setattr(embedded, "try_rows", note)
+    return seen
+
+
+async def open_all(*models):
+    """Opened and closed one after the other by one runner; what was found of the rows of each."""
+    runner, found = Embedded(), []
+    for model in models:
+        endpoint = await runner.open(model)
+        found.append(endpoint.rows)
+        await endpoint.close()
+    return found
+
+
+async def test_rows_are_tried_once_for_the_same_model(ref, tried):
+    """An arm that comes back is opened a third faster, and batches as it did."""
+    first, again, shadow = await open_all(ref("sum"), ref("sum"), ref("sum", background=True))
+    assert (1, "") == (len(tried), first.why)
+    assert first == again == shadow
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {"batching": Batching(max_rows=5)}),
+        ({}, {"threads": 2}),
+        ({"background": True}, {}),
+    ],
+    ids=["other bounds", "more threads", "first in a niced thread"],
+)
+async def test_rows_are_tried_again_where_that_might_tell_something_else(ref, tried, first, second):
+    await open_all(ref("sum", **first), ref("sum", **second))
+    assert 2 == len(tried)
+
+
+async def test_what_keeps_rows_apart_is_not_held_against_a_model_for_ever(ref, tried, monkeypatch):
+    """It may have been a bad moment of the machine."""
+    monkeypatch.setattr(row_trial, "GAIN", 0.0)
+    assert all(found.why for found in await open_all(ref("sum"), ref("sum")))
+    assert 2 == len(tried)
+
+
+async def test_only_so_many_trials_are_remembered(ref, tried, monkeypatch):
+    monkeypatch.setattr(embedded, "_TRIALS_N", 1)
+    other = Batching(max_rows=5)
+    await open_all(ref("sum"), ref("sum", batching=other), ref("sum"))
+    assert 3 == len(tried)
+
+
+@pytest.fixture
 def where(monkeypatch):
     """Notes the thread of every run after the load."""
     seen = []
