@@ -37,6 +37,7 @@ PORTS = {
     "metrics": re.compile(r"metrics http://[^\s:]+:(\d+)"),
     "grpc": re.compile(r"grpc://[^\s:]+:(\d+)"),
     "http": re.compile(r"(?<!metrics )http://[^\s:]+:(\d+)"),
+    "admin": re.compile(r"admin http://[^\s:]+:(\d+)"),
 }
 START_LIMIT_S = 60.0
 REPLICA_LIMIT_S = 180.0  # for Ray to start replicas, on a core that others want as well

@@ -86,6 +86,7 @@ SHADOW_AIM = Aim("shadow of every request at half load, p99 beside none", most=1
 REPLICA_AIM = Aim(
     "medium on Ray, rows/s beside the same loop in that replica", 0.85, how="run.py --replica, or handle.py"
 )
+CHANGES_AIM = Aim("a thousand changes in 120 s at half load, p99 beside none", most=1.2, how="changes.py")
 MEMORY_AIM = Aim("memory with the models, MiB", most=200)
 START_AIM = Aim("from command to ready, s", most=3)
 HEAD = "| aim | wanted | measured (least..most) | |\n|:--|:--|:--|:--|"
