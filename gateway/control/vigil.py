@@ -21,6 +21,7 @@ from gateway.state.shelf import Shelf
 
 LOG = logging.getLogger("turnout.control")
 LOOK_S = 0.5
+BREATH_S = 0.25  # between two looks: a heartbeat for each of many changes in a second costs as much as to publish them
 BEAT_S = 2.0
 ITSELF = "turnout"  # the author of what nobody asked for
 
@@ -65,7 +66,9 @@ class Vigil:
 
     async def keep(self) -> None:
         """Until cancelled. The store may go away and come back: what is served stays."""
+        loop = asyncio.get_running_loop()
         while True:
+            began_at = loop.time()
             try:
                 await self._publisher.follow()
                 await self._expire()
@@ -76,6 +79,7 @@ class Vigil:
             if self._is_watching:
                 await self._look()
             await self._publisher.changed_within(LOOK_S)  # so that a heartbeat tells of a change at once
+            await asyncio.sleep(began_at + BREATH_S - loop.time())
 
     async def take(self, cause: Cause) -> None:
         """Publish what is in the directory, whatever was there before."""

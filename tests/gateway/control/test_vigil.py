@@ -57,6 +57,7 @@ class Site:
 @pytest.fixture
 def site(root, tmp_path, monkeypatch):
     monkeypatch.setattr(vigil_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(vigil_module, "BREATH_S", 0.0)
     made = Site(root, tmp_path / "state")
     yield made
     made.shelf.close()
@@ -196,3 +197,21 @@ async def test_what_other_gateways_need_on_the_cluster_is_spared(site):
             await asyncio.sleep(0.01)
     told = {each.gateway: each.hosted for each in site.shelf.members().all()}
     assert told == {"here:1": ("turnout-1",), "there:1": ("turnout-2",)}
+
+
+async def test_many_changes_at_once_are_told_of_together(site, monkeypatch):
+    """A gateway that is changed all the time has other things to do than to say so."""
+    monkeypatch.setattr(vigil_module, "BREATH_S", 60.0)
+    looks, follow = [], site.publisher.follow
+
+    async def counted():
+        looks.append(site.publisher.meaning.number)
+        return await follow()
+
+    monkeypatch.setattr(site.publisher, "follow", counted)
+    async with site.kept(documents()):
+        looks.clear()  # that of the start
+        for seconds in (2, 3, 4):
+            await site.publisher.publish(Request(Apply(documents(timeout=f"{seconds}s")), "ann", Cause.APPLY))
+        await asyncio.sleep(0.05)
+        assert (1, 4) == (len(looks), site.publisher.meaning.number)
