@@ -81,7 +81,8 @@ class Nodes:
 
     def start_head(self, cpus_n: int) -> int:
         """Returns once drivers may connect; what it returns is for `kill`."""
-        words = ("--head", f"--port={self._port}", "--include-dashboard=false", f"--temp-dir={self._folder}")
+        place = self._folder / str(len(self._started))  # in one that a head had before, Ray takes a node for that head
+        words = ("--head", f"--port={self._port}", "--include-dashboard=false", f"--temp-dir={place}")
         return self._start(*words, f"--ray-client-server-port={free_port()}", cpus_n=cpus_n)
 
     def start_node(self, cpus_n: int) -> int:

@@ -109,7 +109,8 @@ def test_a_head_that_comes_back_after_minutes(nodes, start, ask):
 
 
 def test_a_head_that_is_away_for_minutes_while_the_replicas_live(nodes, start, ask):
-    """They are on another node and are asked as before."""
+    """They are on another node and are asked as before. A new head knows neither that node nor what ran there: it ends,
+    and when a node has come in its place all is whole again."""
     head, _ = nodes.start_head(cpus_n=1), nodes.start_node(cpus_n=4)
     arms = {"here": HERE, "there": on_ray("candidate", resources={"num_cpus": 2})}  # more than the head has
     gateway = start({"arms": arms, "strategy": {"kind": "ab", "shares": {"there": "100%"}}})
@@ -121,6 +122,13 @@ def test_a_head_that_is_away_for_minutes_while_the_replicas_live(nodes, start, a
     report(f"the head alone, for {AWAY_S:g} s", clients, "still away")
     assert {("there", "")} == {(arm, why) for _, arm, why in clients.told}
     assert "does not answer" in gateway.log()
+    before = ready_replicas(gateway)
+    clients.begin()
+    nodes.start_head(cpus_n=1)
+    answers_s = wait_for(lambda: f"{nodes.address} answers" in gateway.log(), START_LIMIT_S)
+    nodes.start_node(cpus_n=4)
+    whole_s = wait_for(lambda: ready_replicas(gateway) - before and only_by("there", clients), START_LIMIT_S)
+    report("a new head, and a node", clients, f"agent after {answers_s:.1f} s, whole after {whole_s:.1f} s more")
 
 
 def test_a_node_that_takes_a_canary_and_a_shadow_with_it(nodes, start, ask):
