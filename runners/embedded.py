@@ -22,7 +22,7 @@ from runners.core.marks import Marks, unseen
 from runners.core.runner import Batching, Description, ModelRef
 from runners.core.tensor import InferenceRequest, InferenceResponse, Tensor, bytes_of
 from runners.core.thread import DEFAULT_LIMIT_N, ModelThread
-from runners.core.turns import Turns
+from runners.core.turns import Turn, Turns
 from runners.onnx.engine import SessionEngine
 from runners.onnx.placement import LOOP_LIMIT_S, Placement, loop_elements, place
 from runners.onnx.providers import PROVIDERS
@@ -62,6 +62,7 @@ class Embedded:
 
     def __init__(self, marks: Marks | None = None) -> None:
         """`marks` is where models say that they are run, for whoever outlives this process; by default nowhere."""
+        self._turn = Turn()
         self._marks = marks
         self._trials: Trials = {}
 
@@ -91,16 +92,16 @@ class Embedded:
         except BaseException:
             await thread.close()
             raise
-        return EmbeddedEndpoint(opened, thread, model, self._marks)
+        return EmbeddedEndpoint(opened, thread, model, self._marks, self._turn)
 
     async def close(self) -> None:
-        """Nothing is shared between endpoints, so nothing is left to let go of."""
+        """Endpoints share nothing that has to be let go of."""
 
 
 class EmbeddedEndpoint:
     """One opened ONNX model."""
 
-    def __init__(self, opened: _Opened, thread: ModelThread, model: ModelRef, marks: Marks | None) -> None:
+    def __init__(self, opened: _Opened, thread: ModelThread, model: ModelRef, marks: Marks | None, turn: Turn) -> None:
         loaded = opened.loaded
         signature = loaded.session.signature
         self.description = Description(
@@ -122,7 +123,7 @@ class EmbeddedEndpoint:
         self._mark = marks.take(model) if marks else unseen()
         engine = SessionEngine(loaded.session, thread, self._mark)
         self._batcher = Batcher(model.reference, engine, limits, self.batch_counts)
-        self._turns = Turns(self._run_here, rows_on_loop(opened.rows), self.batch_counts)
+        self._turns = Turns(self._run_here, rows_on_loop(opened.rows), self.batch_counts, turn)
         self._check_input, self._check_output = opened.checks
         self._elements_on_loop = loop_elements(signature)
         self._on_loop = self.placement.on_loop

@@ -1,6 +1,6 @@
 """Runs on the event loop, shared by whoever comes in the same turn of it.
 
-    first of a turn ──► a run of its own, at once ──┐ if calls met in the turn before
+    first of a turn ──► a run of its own, at once ──┐ if calls met in the turn before, of this model or others
     the others      ──► waiting ◄───────────────────┘
                           └──► one run for all of them, in the next turn ──► each caller's rows
 
@@ -35,29 +35,59 @@ class _Waiting(Struct, frozen=True, gc=False):
     future: "asyncio.Future[InferenceResponse]"
 
 
+class Turn:
+    """One turn of the event loop after the other, as all models see it that are run there.
+
+    Their runs follow each other at its end, and but for the first they find the runtime's code in the caches.
+    `have_met` says that calls waited together, of whichever models, in the turn before.
+    """
+
+    def __init__(self) -> None:
+        self.have_met = False
+        self._begun: list[Turns] = []
+
+    def begin(self, turns: "Turns") -> None:
+        """This model has had its first call in this turn."""
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._end)
+        self._begun.append(turns)
+
+    def _end(self) -> None:
+        begun, self._begun = self._begun, []
+        self.have_met = sum([turns.waiting_n for turns in begun]) > 1
+        for turns in begun:
+            turns.end_turn()
+
+
 class Turns:
     """Answers calls of a model that is run on the event loop on which this was created.
 
-    `run` must be quick: everybody waits for it. A shared run has at most `max_rows` rows.
+    `run` must be quick: everybody waits for it. A shared run has at most `max_rows` rows. All models on the loop share
+    `turn`.
     """
 
-    def __init__(self, run: Run, max_rows: int, counts: BatchCounts) -> None:
+    def __init__(self, run: Run, max_rows: int, counts: BatchCounts, turn: Turn) -> None:
         self._run = run
         self._max_rows = max_rows
         self._counts = counts
+        self._turn = turn
         self._loop = asyncio.get_running_loop()
         self._waiting: list[_Waiting] = []
         self._has_begun = False  # this turn of the loop has had its first call
-        self._have_met = False  # calls waited together in the turn before
         self.together = max_rows > 1
+
+    @property
+    def waiting_n(self) -> int:
+        """Calls that wait for the end of the turn."""
+        return len(self._waiting)
 
     async def infer(self, request: InferenceRequest, /, *, deadline_at: float) -> InferenceResponse:
         """Raises DeadlineExceeded, NotReady, and whatever a run of this request alone raises."""
         is_first = not self._has_begun
         if is_first and self.together:
             self._has_begun = True
-            self._loop.call_soon(self._end_turn)
-        if not self.together or (is_first and not self._have_met):
+            self._turn.begin(self)
+        if not self.together or (is_first and not self._turn.have_met):
             _refuse_if_late(deadline_at, monotonic())
             return InferenceResponse(self._run(request))
         future: asyncio.Future[InferenceResponse] = self._loop.create_future()
@@ -71,9 +101,10 @@ class Turns:
             if not call.future.done():
                 call.future.set_exception(untried(NotReady("the model was closed")))
 
-    def _end_turn(self) -> None:
+    def end_turn(self) -> None:
+        """Run what waits."""
         waiting, self._waiting = self._waiting, []
-        self._has_begun, self._have_met = False, len(waiting) > 1
+        self._has_begun = False
         for calls in self._groups(waiting):
             self._answer(calls)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runners.core.batch_counts import BatchCounts
 from runners.core.errors import DeadlineExceeded, ExecutionFailed, NotReady
 from runners.core.tensor import InferenceRequest, Tensor, rows_of
-from runners.core.turns import Turns
+from runners.core.turns import Turn, Turns
 
 LATER = float("inf")
 
@@ -54,9 +54,9 @@ def doubles(response):
     return response.outputs[0].array.ravel().tolist()
 
 
-def make(max_rows=64):
+def make(max_rows=64, turn=None):
     model, counts = Model(), BatchCounts()
-    return Turns(model, max_rows, counts), model, counts
+    return Turns(model, max_rows, counts, turn or Turn()), model, counts
 
 
 async def test_a_lone_call_is_run_at_once():
@@ -94,6 +94,16 @@ async def test_where_calls_meet_turn_after_turn_the_first_joins_them():
     asking = turns.infer(ask([1]), deadline_at=LATER)
     with pytest.raises(StopIteration):
         asking.send(None)
+
+
+async def test_models_whose_calls_meet_have_their_runs_at_the_end_of_the_turn():
+    """A canary's few calls join each other as well: a run in the midst of a turn would cost everybody in it."""
+    turn = Turn()
+    (old, one, _), (new, other, _) = make(turn=turn), make(turn=turn)
+    for _ in range(2):
+        asked = [old.infer(ask([1]), deadline_at=LATER) for _ in range(3)]
+        await asyncio.gather(*asked, *[new.infer(ask([2]), deadline_at=LATER) for _ in range(2)])
+    assert ([1, 2, 3], [1, 1, 2]) == (one.ran, other.ran)
 
 
 async def test_a_run_has_at_most_so_many_rows():
