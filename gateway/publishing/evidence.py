@@ -6,9 +6,10 @@ from typing import Any
 
 from gateway.config.traffic import traffic_of
 from gateway.publishing.prepare import Meaning
-from gateway.publishing.trials import tell_slice
+from gateway.publishing.trials import tell_contrast, tell_slice
 from gateway.publishing.watch import Epochs, Watched, looked, watch, withdrawn
 from strategies.core.spec import percent
+from strategies.evidence.contrast import contrasts
 from strategies.evidence.rule import Reading
 from strategies.rollout.words import e_value, standing
 
@@ -69,6 +70,7 @@ def tell_evidence(watched: Watched) -> dict[str, Any]:
         "bake_s": watched.ramp.bake_s(state.step),
         "condemns_at_log_e": round(watched.rule.condemns_at, 4),
         "guardrails": [_tell_reading(each) for each in judgement.readings],
+        "noise": [tell_contrast(each) for each in contrasts(watched.noise)] if watched.noise else [],
         "slices": [tell_slice(each) for each in watched.slices],
     }
 

@@ -24,4 +24,5 @@ def rule_of(document: RouteDoc, route: CompiledRoute) -> Rule | None:
         bounds=tuple(bound_of(each) for each in strategy.guardrails if is_comparable or each.metric not in TIMED),
         alpha=strategy.alpha,
         n_min=strategy.n_min,
+        rest=baseline_of(document) if twin_of(document) else "",
     )

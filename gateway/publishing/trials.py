@@ -107,7 +107,7 @@ class Trial:
             "srm_e_value": e_value(judgement.srm_log_e),
             "is_srm": judgement.srm_log_e >= -log(rule.srm_alpha),
             "guardrails": [_tell_reading(reading) for reading in judgement.readings],
-            "contrasts": [_tell_contrast(contrast) for contrast in found],
+            "contrasts": [tell_contrast(contrast) for contrast in found],
             "slices": [tell_slice(each) for each in slices],
         }
 
@@ -201,7 +201,8 @@ def _tell_reading(reading: Reading) -> dict[str, Any]:
     }
 
 
-def _tell_contrast(contrast: Contrast) -> dict[str, Any]:
+def tell_contrast(contrast: Contrast) -> dict[str, Any]:
+    """One metric of two arms as plain values."""
     return {
         "metric": contrast.metric,
         "kind": "rate" if contrast.is_rate else "mean",
@@ -217,7 +218,7 @@ def _tell_contrast(contrast: Contrast) -> dict[str, Any]:
 
 def tell_slice(each: InSlice) -> dict[str, Any]:
     """One slice as plain values."""
-    told = [_tell_contrast(contrast) | {"differs": contrast.metric in each.found} for contrast in each.contrasts]
+    told = [tell_contrast(contrast) | {"differs": contrast.metric in each.found} for contrast in each.contrasts]
     return {"slice": each.name, "requests": list(each.requests_n), "contrasts": told}
 
 

@@ -1,6 +1,7 @@
 """Watching a rollout: its evidence from the ledger, and where that leads. What is seen is published by others."""
 
 from collections.abc import Sequence
+from functools import reduce
 from itertools import groupby
 from operator import attrgetter
 from typing import Protocol
@@ -14,6 +15,7 @@ from gateway.publishing.rules import rule_of
 from gateway.publishing.slicing import InSlice, Sliced, nothing_sliced, questions_of
 from gateway.state.closing import LIMIT_S
 from strategies.core.state import Phase, RolloutState
+from strategies.evidence.contrast import Contrasted, contrasted
 from strategies.evidence.epochs import EPOCH_S, Epoch
 from strategies.evidence.rule import Rule
 from strategies.rollout.course import Course, after_epoch, after_look, after_pause, enter, published
@@ -33,7 +35,8 @@ class Epochs(Protocol):
 class Watched(Struct, frozen=True):
     """One route's rollout and what is known of it. `before` is where it stood before it moved, if it has.
 
-    `sliced` is what was counted in the slices that the document declares; it moves nothing.
+    `sliced` is what was counted in the slices that the document declares, `noise` a twin beside the baseline's rest:
+    how far two copies of one model are apart. Neither moves anything.
     """
 
     experiment: str
@@ -42,6 +45,7 @@ class Watched(Struct, frozen=True):
     course: Course
     before: RolloutState
     sliced: Sliced
+    noise: Contrasted | None = None
 
     @property
     def slices(self) -> list[InSlice]:
@@ -64,7 +68,8 @@ def watch(meaning: Meaning, name: str, known: Watched | None = None) -> Watched 
     if known is None or (known.experiment, known.rule) != (experiment, rule):
         course = enter(rule, kept.rollout)
         sliced = nothing_sliced((rule,), questions_of(document))
-        return Watched(experiment, rule, ramp, course, course.state, sliced)
+        noise = Contrasted(rule.baseline, rule.rest) if rule.rest else None
+        return Watched(experiment, rule, ramp, course, course.state, sliced, noise)
     return replace(known, ramp=ramp, course=published(known.course, kept.rollout))
 
 
@@ -74,19 +79,25 @@ def looked(watched: Watched, ledger: Epochs, now_s: float) -> Watched:
     Time is that of the epochs, so that whoever reads them later comes to the same moves at the same moments. What was
     counted nowhere for `SILENT_S` is silence; what lasted longer than this without a look was not watched.
     """
-    course, before, sliced = watched.course, watched.course.state, watched.sliced
+    course, before = watched.course, watched.course.state
     for number, parts in groupby(ledger.epochs(watched.experiment, course.epoch), key=attrgetter("number")):
         before, course = course.state, _paused(course, number, watched.ramp)
         if not course.has_moved:
             counted = [*parts]
             before, course = course.state, after_epoch(course, counted, watched.rule, watched.ramp)
-            sliced = sliced.after(counted)
+            watched = _beside(watched, counted)
         if course.has_moved:
-            return replace(watched, course=course, before=before, sliced=sliced)
+            return replace(watched, course=course, before=before)
     before, course = course.state, _paused(course, int(now_s - SILENT_S) // EPOCH_S, watched.ramp)
     if not course.has_moved:
         before, course = course.state, after_look(course, watched.ramp)
-    return replace(watched, course=course, before=before, sliced=sliced)
+    return replace(watched, course=course, before=before)
+
+
+def _beside(watched: Watched, parts: Sequence[Epoch]) -> Watched:
+    """With what an epoch says of all that is told and decides nothing."""
+    noise = reduce(contrasted, parts, watched.noise) if watched.noise else None
+    return replace(watched, sliced=watched.sliced.after(parts), noise=noise)
 
 
 def _paused(course: Course, number: int, ramp: Ramp) -> Course:

@@ -46,7 +46,8 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     `alpha` is the chance that a candidate which breaks no bound is ever condemned, in the whole rollout, over all its
     steps and bounds, however often one looks. `beta` is the chance that one at a bound's `ratio` is proven safe.
-    `n_min` candidate requests are needed on each step.
+    `n_min` candidate requests are needed on each step. Where the baseline is a second copy, `rest` is the arm that it
+    is a copy of: by that one sees whether the copy is sound.
     """
 
     candidate: str
@@ -56,6 +57,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     beta: float = 0.05
     n_min: int = 300
     srm_alpha: float = 0.001
+    rest: str = ""
 
     @property
     def each_alpha(self) -> float:

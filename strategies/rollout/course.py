@@ -55,7 +55,7 @@ def after_epoch(course: Course, parts: Sequence[Epoch], rule: Rule, ramp: Ramp) 
     evidence, number = course.evidence, parts[0].number
     for part in parts:
         evidence = fold(rule, evidence, part)
-    judgement = suspecting(judge(rule, evidence), rule)
+    judgement = suspecting(judge(rule, evidence), rule, evidence)
     state, end_s = course.state, float((number + 1) * EPOCH_S)
     served_s = _served_s(course, parts, rule)
     if state.phase in WAITING and end_s > state.last_tick_s:

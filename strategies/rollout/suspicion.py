@@ -9,14 +9,22 @@ from math import sqrt
 from msgspec.structs import replace
 
 from strategies.evidence.bounds import Bound
-from strategies.evidence.rule import Count, Judgement, Reading, Rule, Verdict
+from strategies.evidence.epochs import ERROR_RATE
+from strategies.evidence.rule import Count, Evidence, Judgement, Reading, Rule, Verdict
 
 STANDARD_ERRORS = 3.0
 EVENTS_MIN_N = 3
+SAME = Bound(metric=ERROR_RATE)
 
 
-def suspecting(judgement: Judgement, rule: Rule) -> Judgement:
-    """The judgement, with UNSURE for CLEAR where a guardrail that is not proven kept looks broken by its counts."""
+def suspecting(judgement: Judgement, rule: Rule, evidence: Evidence) -> Judgement:
+    """The judgement, with UNSURE for CLEAR where a guardrail that is not proven kept looks broken by its counts.
+
+    Beside a copy of the baseline that fails where the baseline itself does not, nothing is clear or proven.
+    """
+    if judgement.verdict in (Verdict.CLEAR, Verdict.PROVEN) and _is_unsound(*evidence.copies):
+        why = f"{rule.baseline} fails more often than {rule.rest}, of which it is a copy"
+        return replace(judgement, verdict=Verdict.UNSURE, why=why)
     if judgement.verdict is not Verdict.CLEAR:
         return judgement
     for reading, bound in zip(judgement.readings, rule.bounds, strict=True):
@@ -32,6 +40,11 @@ def _looks_broken(reading: Reading, bound: Bound) -> bool:
         for candidate, baseline in zip(reading.candidate, reading.baseline, strict=True)
         if candidate.events_n >= EVENTS_MIN_N
     )
+
+
+def _is_unsound(copy: Count, rest: Count) -> bool:
+    """Errors alone: a copy that was just opened may well be slower, and that is what it is there to show."""
+    return copy.events_n >= EVENTS_MIN_N and _standard_errors(copy, rest, SAME) > STANDARD_ERRORS
 
 
 def _standard_errors(candidate: Count, baseline: Count, bound: Bound) -> float:

@@ -72,7 +72,8 @@ def test_a_baseline_on_another_server_has_no_twin():
 
 
 def test_the_candidate_is_judged_beside_its_twin():
-    assert ("new", "old@twin") == ((rule := rule_of(load(), compiled())).candidate, rule.baseline)
+    rule = rule_of(load(), compiled())
+    assert ("new", "old@twin", "old") == (rule.candidate, rule.baseline, rule.rest)
 
 
 def test_what_a_twin_costs_is_told_before_it_is_opened():

@@ -15,7 +15,7 @@ from gateway.state.closing import Reporter
 from gateway.state.shelf import Shelf
 from gateway.tally import Tallies
 from runners.core.errors import ExecutionFailed
-from tests.gateway.conftest import TODAY, documents
+from tests.gateway.conftest import TODAY, ScriptedEndpoint, documents
 
 NOW = 1_800_000_000.0
 WORDS = {
@@ -80,4 +80,19 @@ async def test_a_canary_is_told_where_it_differs_and_is_not_judged_by_it(shelf, 
     assert {"error_rate", "fallback_rate"} == {each["metric"] for each in found["country=nz"]["contrasts"]}
     assert "; differs in slices country=nz in error_rate at least " in line["sentence"]
     assert line["sentence"].endswith("(at most 5% of such findings are wrong on average)")
-    assert line["judgement"]["verdict"] in ("clear", "unsure")
+    assert (line["judgement"]["verdict"], line["judgement"]["noise"]) == ("unsure", [])
+
+
+async def test_how_far_two_copies_of_the_baseline_are_apart_is_told_beside_what_the_candidate_does(
+    shelf, counted, endpoints
+):
+    """What differs between the twin and the rest is no difference of models."""
+    endpoints["old@twin"] = ScriptedEndpoint(1)
+    canary = {"kind": "canary", "candidate": "new", "ramp": [{"share": "40%"}], "twin": True}
+    meaning = await counted({"attributes": WORDS["attributes"], "strategy": canary})
+
+    told = {"routes": [{"route": "digits", "strategy": "canary", "sentence": ""}]}
+    (line,) = add_all_evidence(told, meaning, Watches().look(meaning, shelf.ledger(), NOW + 20))["routes"]
+    (noise,) = [each for each in line["judgement"]["noise"] if each["metric"] == "latency_s"]
+    assert "old@twin" == line["judgement"]["beside"]
+    assert noise["candidate_n"] > noise["baseline_n"] > 0  # 40 % and 20 % of the units

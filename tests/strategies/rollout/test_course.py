@@ -149,3 +149,42 @@ def test_silence_is_told_once_however_often_one_looks() -> None:
     for number in range(100, 130):
         course = after_look(after_pause(course, course.unread, number, RAMP), RAMP)
     assert after_pause(enter(RULE, RolloutState(last_tick_s=1000.0)), 100, 129, RAMP) == course
+
+
+def twinned(number: int, *, twin: float = 0.0, old: float = 0.0, new_n: int = 0) -> Epoch:
+    """Two copies of the baseline with these rates of errors, and so many errors of the candidate."""
+    bad = {"new": new_n, "old@twin": round(100 * twin), "old": round(800 * old)}
+    arms = {
+        name: ArmCounts(n, n, n, events={ERROR_RATE: bad[name]})
+        for name, n in {"new": 100, "old@twin": 100, "old": 800}.items()
+    }
+    return Epoch(number, 0, {"new": 100_000, "old@twin": 100_000, "old": 800_000}, arms)
+
+
+TWINNED = replace(RULE, baseline="old@twin", rest="old")
+
+
+def test_beside_a_twin_that_is_broken_nobody_climbs() -> None:
+    """Anybody would look well beside it. It may be slow, and fail as the baseline does."""
+    course = walked(
+        enter(TWINNED, RolloutState()), [twinned(number, twin=0.5, new_n=2) for number in range(1, 7)], TWINNED
+    )
+    assert (0, "old@twin fails more often than old, of which it is a copy") == (course.state.step, course.judgement.why)
+
+    sound = [twinned(number, twin=0.05, old=0.05, new_n=2) for number in range(1, 5)]
+    assert 1 == walked(enter(TWINNED, RolloutState()), sound, TWINNED).state.step
+
+
+def test_a_twin_that_failed_while_it_was_fresh_holds_nobody_for_long() -> None:
+    """A few errors of its first seconds are outweighed by those of all."""
+    fresh = [twinned(1, twin=0.12, old=0.01), *(twinned(n, twin=0.01, old=0.01, new_n=1) for n in range(2, 30))]
+    course = walked(enter(TWINNED, RolloutState()), fresh[:3], TWINNED)
+    assert 0 == course.state.step
+    assert 1 == walked(course, fresh[3:], TWINNED).state.step
+
+
+def test_a_candidate_that_harms_goes_back_beside_a_broken_twin_too() -> None:
+    """If only it is worse than that."""
+    rule = replace(TWINNED, bounds=(replace(RULE.bounds[0], form=Form.EVENTS),))
+    harmful = [twinned(number, twin=0.3, new_n=95) for number in (1, 2)]
+    assert Phase.ROLLED_BACK is walked(enter(rule, RolloutState()), harmful, rule).state.phase
