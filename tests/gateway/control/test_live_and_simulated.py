@@ -32,6 +32,9 @@ SERVED_AFTER_S = 2  # until workers have taken over what was published
 PATIENT = ROUTE.replace("  guardrails:", "  patience: 1m\n  guardrails:")
 TIMED = ROUTE.replace("{metric: error_rate, no_worse_than: 3x}", "{metric: latency, no_worse_than: 3x}")
 
+TWINNED = ROUTE.replace("  guardrails:", "  twin: true\n  guardrails:")
+TWINNED_TIMED = TIMED.replace("  guardrails:", "  twin: true\n  guardrails:")
+
 Chance = Callable[[float], float]
 
 
@@ -145,6 +148,8 @@ def decided_again(folder: Path, text: str) -> list[tuple[object, ...]]:
         ),
         pytest.param(PATIENT, {"rate": lambda second: 0 if 30 < second < 145 else 5}, ["hold"], id="then silence"),
         pytest.param(TIMED, {"slower": 3.0}, ["rollback"], id="slower"),
+        pytest.param(TWINNED, {"errors": lambda _: 0.2}, ["rollback"], id="worse than its twin"),
+        pytest.param(TWINNED_TIMED, {"slower": 3.0}, ["rollback"], id="slower than its twin"),
     ],
 )
 async def test_an_exported_ledger_gives_what_was_decided_live(tmp_path, text, how, ends):
