@@ -23,8 +23,9 @@ from msgspec.structs import replace
 
 from strategies.evidence.blocks import Count
 from strategies.evidence.bounds import Bound, Form, Rule
+from strategies.evidence.copies import Copies, compared
 from strategies.evidence.deaths import Deaths, with_deaths
-from strategies.evidence.epochs import ERROR_RATE, INVALID_OUTPUT, RUN_ERRORS, WORKER_DEATHS, ArmCounts, Epoch
+from strategies.evidence.epochs import INVALID_OUTPUT, RUN_ERRORS, WORKER_DEATHS, ArmCounts, Epoch
 from strategies.evidence.series import (
     Chance,
     Series,
@@ -47,7 +48,6 @@ INVALID_N = 3
 PRESSURE = 0.05  # share of an arm's requests withheld in the latest epoch, from which on nothing is decided
 UNEVEN = 0.01  # share of the baseline's withheld, above the candidate's, from which on an epoch is no evidence
 NO_COUNTS = ArmCounts()
-NO_COUNT = Count(0, 0)
 
 
 class Verdict(StrEnum):
@@ -75,7 +75,7 @@ class Evidence(Struct, frozen=True):
     requests_n: Mapping[int, int] = field(default_factory=dict)
     mismatch: Mismatch = Mismatch()
     invalid: tuple[int, int] = (0, 0)  # candidate's, baseline's
-    copies: tuple[Count, Count] = (NO_COUNT, NO_COUNT)  # errors on this step: of a baseline that is a copy, of its rest
+    copies: Copies = Copies()  # a baseline that is a copy, beside its rest
     deaths: Deaths = Deaths()
     is_pressed: bool = False
     is_lossy: bool = False
@@ -140,7 +140,7 @@ def fold(rule: Rule, evidence: Evidence, epoch: Epoch) -> Evidence:
         series=tuple(_fold_bound(rule, number, evidence, epoch) for number in range(len(rule.bounds))),
         epochs_n=evidence.epochs_n + 1,
         requests_n={**evidence.requests_n, epoch.step: on_step},
-        copies=_copies(rule, evidence, epoch) if rule.rest else evidence.copies,
+        copies=compared(evidence.copies, epoch, rule.baseline, rule.rest) if rule.rest else evidence.copies,
         mismatch=met(
             evidence.mismatch, epoch.shares_ppm, {name: counts.units_n for name, counts in epoch.arms.items()}
         ),
@@ -272,19 +272,6 @@ def _invalid(arm: ArmCounts) -> int:
 def _withheld(arm: ArmCounts) -> float:
     """The share of an arm's requests that the gateway itself refused."""
     return arm.withheld_n / (arm.withheld_n + arm.requests_n) if arm.withheld_n else 0.0
-
-
-def _copies(rule: Rule, evidence: Evidence, epoch: Epoch) -> tuple[Count, Count]:
-    """What two copies of one model have done on this step; nothing is told of one that has no rest beside it."""
-    copy, rest = evidence.copies if epoch.step == evidence.step else (NO_COUNT, NO_COUNT)
-    if not epoch.shares_ppm.get(rule.rest):
-        return copy, rest
-    return _more(copy, _arm(epoch, rule.baseline)), _more(rest, _arm(epoch, rule.rest))
-
-
-def _more(count: Count, arm: ArmCounts) -> Count:
-    more = _count(ERROR_RATE, arm)
-    return Count(count.events_n + more.events_n, count.of_n + more.of_n)
 
 
 def _is_uneven(candidate: ArmCounts, baseline: ArmCounts) -> bool:

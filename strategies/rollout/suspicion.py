@@ -22,7 +22,9 @@ def suspecting(judgement: Judgement, rule: Rule, evidence: Evidence) -> Judgemen
 
     Beside a copy of the baseline that fails where the baseline itself does not, nothing is clear or proven.
     """
-    if judgement.verdict in (Verdict.CLEAR, Verdict.PROVEN) and _is_unsound(*evidence.copies):
+    if judgement.verdict in (Verdict.CLEAR, Verdict.PROVEN) and any(
+        _is_unsound(*each) for each in evidence.copies.windows()
+    ):
         why = f"{rule.baseline} fails more often than {rule.rest}, of which it is a copy"
         return replace(judgement, verdict=Verdict.UNSURE, why=why)
     if judgement.verdict is not Verdict.CLEAR:
