@@ -13,6 +13,7 @@ from gateway.admin import answers
 from gateway.admin.bodies import ApplyBody, ChangeBody, FreezeBody, Number, RouteName, UndoBody
 from gateway.admin.callers import Caller, Callers
 from gateway.admin.gate import DOCUMENT, Gate
+from gateway.admin.logs import Tail, add_logs
 from gateway.config.problems import ConfigRefused
 from gateway.publishing.change import ANY, Apply, Change, ChangeRefused, Freeze, Operate, Undo
 from gateway.publishing.change import Request as Wish
@@ -56,15 +57,18 @@ REFUSALS = {
 LOOK_REFUSALS, CHANGE_REFUSALS = (401, 403, 404, 422, 503), tuple(REFUSALS)
 
 
-def admin_app(publisher: Publisher, shelf: Shelf, version: str, hosts: frozenset[str]) -> Gate:
-    """An ASGI application that answers under any of the names in `hosts`."""
-    return Gate(described_app(publisher, shelf, version), Callers(shelf), hosts)
+def admin_app(
+    publisher: Publisher, shelf: Shelf, version: str, hosts: frozenset[str], tail: Tail | None = None
+) -> Gate:
+    """An ASGI application that answers under any of the names in `hosts`. `tail` reads logs on a cluster."""
+    return Gate(described_app(publisher, shelf, version, tail), Callers(shelf), hosts)
 
 
-def described_app(publisher: Publisher, shelf: Shelf, version: str) -> FastAPI:
+def described_app(publisher: Publisher, shelf: Shelf, version: str, tail: Tail | None = None) -> FastAPI:
     """What is behind the gate, with the OpenAPI document."""
     app = FastAPI(title="Turnout admin", version=version, docs_url=None, redoc_url=None, openapi_url=DOCUMENT)
     app.include_router(_looks(publisher, shelf))
+    app.include_router(_logs(publisher, tail))
     app.include_router(_memories(shelf))
     app.include_router(_changes(publisher))
     _add_refusals(app)
@@ -101,6 +105,13 @@ def _looks(publisher: Publisher, shelf: Shelf) -> APIRouter:
         told = tell_route(meaning, route, shelf.members().present(now))
         return add_evidence(told, meaning, watches.look(meaning, shelf.ledger(), now))
 
+    return app
+
+
+def _logs(publisher: Publisher, tail: Tail | None) -> APIRouter:
+    """What is said elsewhere."""
+    app = _router(*LOOK_REFUSALS, 409)
+    add_logs(app, publisher, tail)
     return app
 
 

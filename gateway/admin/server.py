@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -15,6 +16,9 @@ from gateway.handover import Launch
 from gateway.publishing.publisher import Publisher
 from gateway.state.shelf import Shelf
 
+if TYPE_CHECKING:
+    from gateway.admin.logs import Tail
+
 UNHEARD = logging.getLogger("turnout.admin.tls")  # workers tell what becomes of the same files
 GRACE_S = 5.0  # for a change under way, which is then stored or is not
 
@@ -25,7 +29,7 @@ class AdminRefused(Exception):
 
 @asynccontextmanager
 async def open_admin(
-    publisher: Publisher, shelf: Shelf, launch: Launch, port: int, version: str
+    publisher: Publisher, shelf: Shelf, launch: Launch, port: int, version: str, *, tail: "Tail | None" = None
 ) -> AsyncIterator[AsgiServer]:
     """Listen while the block lasts, plain on this machine alone, else with the gateway's certificate.
 
@@ -37,7 +41,7 @@ async def open_admin(
     if problem:
         raise AdminRefused(problem)
     hosts = LOCAL_HOSTS | {host.lower(), *(name.lower() for name in launch.admin_names)}
-    app = await asyncio.to_thread(_app, publisher, shelf, version, hosts)
+    app = await asyncio.to_thread(_app, publisher, shelf, version, hosts, tail)
     UNHEARD.setLevel(logging.CRITICAL)
     certificates = Certificates(replace(launch.tls, client_ca=None), UNHEARD) if launch.tls else None
     server = AsgiServer(app, host, port, "admin", certificates.http_context() if certificates else None)
@@ -51,7 +55,7 @@ async def open_admin(
         await server.stop(GRACE_S)
 
 
-def _app(publisher: Publisher, shelf: Shelf, version: str, hosts: frozenset[str]) -> App:
+def _app(publisher: Publisher, shelf: Shelf, version: str, hosts: frozenset[str], tail: "Tail | None") -> App:
     from gateway.admin.api import admin_app  # noqa: PLC0415 - half a second, while the workers start anyway
 
-    return admin_app(publisher, shelf, version, hosts)
+    return admin_app(publisher, shelf, version, hosts, tail)

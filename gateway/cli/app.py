@@ -13,6 +13,7 @@ from gateway.cli import (
     diff,
     disagreements,
     evidence,
+    logs,
     look,
     models,
     operate,
@@ -44,6 +45,7 @@ for verb, text in operate.MOVES.items():
 app.command("freeze")(operate.freeze)
 app.command("status")(look.status)
 app.command("describe")(look.describe)
+app.command("logs")(logs.logs)
 app.command("history")(look.history)
 app.command("get")(look.get)
 app.command("disagreements")(disagreements.disagreements)

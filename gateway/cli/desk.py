@@ -12,7 +12,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 import typer
@@ -59,8 +59,13 @@ def desk(
     `is_rehearsing` says that they are not at hand; there, the gateway opens them in any case.
     """
     if server:
-        return There(server, os.environ.get(TOKEN_VARIABLE, ""), ca_file)
+        return there(server, ca_file)
     return Here(state, root, is_rehearsing=is_rehearsing)
+
+
+def there(server: str, ca_file: Path | None) -> "There":
+    """A running gateway alone."""
+    return There(server, os.environ.get(TOKEN_VARIABLE, ""), ca_file)
 
 
 class Here:
@@ -249,6 +254,9 @@ class There:
 
     def story(self, route: str) -> list[dict[str, Any]]:
         return list(self._ask("GET", f"/v1/routes/{quote(route, safe='')}/story")["story"])
+
+    def logs(self, arm: str, route: str, lines_n: int) -> dict[str, Any]:
+        return self._ask("GET", f"/v1/arms/{quote(arm, safe='')}/logs?{urlencode({'route': route, 'lines': lines_n})}")
 
     def _read(self, told: Mapping[str, Any]) -> "Revision":
         from gateway.state.revision import Cause, Content, Revision

@@ -20,14 +20,17 @@ from msgspec import Struct
 
 from gateway.config.compiled import CompiledArm
 from gateway.control.absentees import Absentees
+from runners.ray.logs import LogsAway
 from runners.ray.members import NOBODY, Membership, State
-from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, read_seen
+from runners.ray.wanted import App, AppSeen, Said, Seen, Tail, Tailed, Wake, Want, line, read_said
 
 LOG = logging.getLogger("turnout.cluster")
 HOST_LIMIT_S = 300.0  # images are pulled and nodes are started
 SETTLE_LIMIT_S = 60.0  # a start waits no longer for replicas: the resident baseline answers
 AGAIN_FIRST_S, AGAIN_MOST_S = 0.5, 10.0
 SEEN_BYTES = 16 << 20
+TAILS_N = 4  # who may read logs at a time
+TAIL_LIMIT_S = 20.0  # a node's process is started for it
 FAILED = ("DEPLOY_FAILED", "REFUSED")
 
 
@@ -57,6 +60,8 @@ class Cluster:
         self._kept: tuple[str, ...] = ()
         self._channel: asyncio.StreamWriter | None = None
         self._news = asyncio.Event()
+        self._tails: dict[int, asyncio.Future[Tailed]] = {}
+        self._asked_n = 0
 
     @property
     def wanted(self) -> frozenset[str]:
@@ -105,6 +110,24 @@ class Cluster:
         await self._settled(fresh, HOST_LIMIT_S)
         return {app.name: self._why_not(app) for app in fresh if not self._is_ready(app.name) and not _may_sleep(app)}
 
+    async def tail(self, name: str, lines_n: int) -> Tailed:
+        """The last lines of the logs of an application's replicas. Raises LogsAway, with why."""
+        if self._channel is None or self.trouble:
+            raise LogsAway(f"the Ray cluster does not answer: {self.trouble or 'its agent is being started'}")
+        if len(self._tails) >= TAILS_N:
+            raise LogsAway(f"{TAILS_N} others read logs at the moment; ask again")
+        self._asked_n = number = self._asked_n + 1
+        answer: asyncio.Future[Tailed] = asyncio.get_running_loop().create_future()
+        self._tails[number] = answer
+        self._channel.write(line(Tail(number, name, lines_n)))
+        try:
+            async with asyncio.timeout(TAIL_LIMIT_S):
+                return await answer
+        except TimeoutError:
+            raise LogsAway(f"the Ray cluster has not answered within {TAIL_LIMIT_S:g} s") from None
+        finally:
+            del self._tails[number]
+
     async def settle(self, limit_s: float = SETTLE_LIMIT_S) -> None:
         """Come back when all that is wanted is there, or will not be soon."""
         await self._settled(self._all(), limit_s)
@@ -130,7 +153,7 @@ class Cluster:
         try:
             self._say_wanted()
             while text := await reader.readline():
-                self._hear(read_seen(text))
+                self._take(read_said(text))
         except (ConnectionError, ValueError, msgspec.DecodeError) as error:
             LOG.warning("the agent said something that is no report: %s", error)
         finally:
@@ -143,6 +166,13 @@ class Cluster:
             await process.wait()
         if not self.trouble:
             self._hear_trouble("the agent has ended")
+
+    def _take(self, said: Said) -> None:
+        match said:
+            case Seen():
+                self._hear(said)
+            case Tailed(number) if number in self._tails and not self._tails[number].done():
+                self._tails[number].set_result(said)
 
     def _hear(self, seen: Seen) -> None:
         if seen.trouble:

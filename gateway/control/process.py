@@ -90,10 +90,10 @@ async def _govern(
         works = books.keep(), *desk.works()
         async with _scraping(scrape, launch.host, ports.metrics) as metrics_port, _beside(*works):
             await boot(publisher, shelf, offer, vigil.me)
-            _warn(publisher.meaning.routes.values())
             await _unless(stopped, fleet.settle())
-            starting = _begin(crew, fleet)
-            async with open_admin(publisher, shelf, launch, ports.admin, identity.code_version) as admin:
+            starting = _begin(crew, fleet, publisher.meaning.routes.values())
+            version, tail = identity.code_version, cluster.tail if cluster else None
+            async with open_admin(publisher, shelf, launch, ports.admin, version, tail=tail) as admin:
                 served = await _unless(stopped, starting)
                 if served is None:
                     return 0
@@ -152,8 +152,9 @@ def _step_back() -> None:
     asyncio.get_running_loop().set_default_executor(niced)
 
 
-def _begin(crew: Crew, fleet: Fleet) -> "asyncio.Task[Ready]":
+def _begin(crew: Crew, fleet: Fleet, routes: Iterable[CompiledRoute]) -> "asyncio.Task[Ready]":
     """The start of all workers. If something else is refused meanwhile, nobody asks any more how this went."""
+    _warn(routes)
     fleet.expect()
     starting = asyncio.create_task(crew.start())
     starting.add_done_callback(lambda task: task.cancelled() or task.exception())

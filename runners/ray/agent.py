@@ -22,10 +22,11 @@ import msgspec
 from runners.core.errors import LoadRefused
 from runners.ray.clerk import NAMESPACE, open_clerk
 from runners.ray.detour import Detours
+from runners.ray.logs import Reading
 from runners.ray.lookout import Lookout
 from runners.ray.members import APPLICATION, Member, Membership, State
 from runners.ray.parcel import Parcel, chunks, pack
-from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, plain, read_order
+from runners.ray.wanted import App, AppSeen, Said, Seen, Tail, Tailed, Wake, Want, line, plain, read_order
 
 LOG = logging.getLogger("turnout.agent")
 TURN_S = 0.25
@@ -60,6 +61,7 @@ class Agent:
         self._failed_at: dict[str, float] = {}
         self._unwanted_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
+        self._reading: dict[int, Reading] = {}
         self._clerk: Any = None
         self._detours: Detours | None = None
         self._lookout = Lookout(address)
@@ -76,6 +78,7 @@ class Agent:
         while self._hear():
             self._lookout.allow(TURN_LIMIT_S)
             self._say(self._turn())
+            self._tell_logs()
 
     def tell_trouble(self, why: str) -> None:
         """Why this agent cannot begin, or go on."""
@@ -191,10 +194,19 @@ class Agent:
                 self._refused = {name: why for name, why in self._refused.items() if name in names}
             case Wake(name):
                 self._wake(name)
+            case Tail(number, name, lines_n):
+                self._reading[number] = Reading(name, lines_n)
 
-    def _say(self, seen: Seen) -> None:
+    def _tell_logs(self) -> None:
+        """Whose reading has come to something."""
+        for number, reading in list(self._reading.items()):
+            if (found := reading.result()) is not None:
+                del self._reading[number]
+                self._say(Tailed(number, *found))
+
+    def _say(self, said: Said) -> None:
         self._channel.settimeout(ANSWER_S)
-        self._channel.sendall(line(seen))
+        self._channel.sendall(line(said))
 
 
 def _deployment(parcel: Parcel) -> Any:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from runners.core.runner import ModelRef
+from runners.ray.logs import LogTail
 from runners.ray.members import Membership
 
 
@@ -36,6 +37,14 @@ class Wake(Struct, frozen=True, tag="wake"):
     name: str
 
 
+class Tail(Struct, frozen=True, tag="tail"):
+    """Read the last lines of the logs of an application's replicas; the answer has this number."""
+
+    number: int
+    name: str
+    lines_n: int
+
+
 class AppSeen(Struct, frozen=True):
     """One application as Ray Serve sees it. `status` is Serve's word, or REFUSED for files that cannot be sent."""
 
@@ -52,7 +61,16 @@ class Seen(Struct, frozen=True, tag="seen"):
     trouble: str = ""
 
 
-Order = Want | Wake
+class Tailed(Struct, frozen=True, tag="tailed"):
+    """The answer to `Tail`. `trouble` says whose could not be read."""
+
+    number: int
+    tails: tuple[LogTail, ...]
+    trouble: str = ""
+
+
+Order = Want | Wake | Tail
+Said = Seen | Tailed
 
 
 def line(message: Struct) -> bytes:
@@ -66,9 +84,10 @@ def read_order(text: bytes) -> Order:
     return order
 
 
-def read_seen(text: bytes) -> Seen:
-    """Raises msgspec.DecodeError for what is no report."""
-    return _SEEN.decode(text)
+def read_said(text: bytes) -> Said:
+    """What an agent says. Raises msgspec.DecodeError for what is no report."""
+    said: Said = _SAID.decode(text)
+    return said
 
 
 def plain(value: object) -> object:
@@ -82,4 +101,4 @@ def path_of(kind: type, value: object) -> object:
 
 
 _ORDERS = msgspec.json.Decoder(Order, dec_hook=path_of)
-_SEEN = msgspec.json.Decoder(Seen)
+_SAID = msgspec.json.Decoder(Said)

@@ -19,7 +19,7 @@ MOVES = ["advance", "promote", "approve", "rollback", "hold", "resume", "restart
 
 
 def filled(path: str) -> str:
-    return path.format(route="digits", number=1)
+    return path.format(route="digits", number=1, arm="new")
 
 
 def body_of(path: str) -> dict:

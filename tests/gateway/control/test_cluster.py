@@ -9,8 +9,9 @@ import pytest
 from gateway.control import cluster as module
 from gateway.control.cluster import Cluster, ClusterPlace, apps_of
 from runners.core.runner import Hosting, ModelRef
+from runners.ray.logs import LogsAway, LogTail
 from runners.ray.members import NOBODY, Address, Member, Membership, State
-from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, read_order
+from runners.ray.wanted import App, AppSeen, Seen, Tail, Tailed, Wake, Want, line, read_order
 
 LIMIT_S = 60
 
@@ -222,3 +223,32 @@ def test_arms_that_are_hosted_alike_are_hosted_once():
 
     arms = [Arm(Hosting(key="a")), Arm(Hosting(key="a")), Arm(Hosting(key="b")), Arm(None), Arm(Hosting())]
     assert [each.name for each in apps_of(arms)] == ["a", "b"]
+
+
+async def test_logs_are_read_by_the_agent(cluster, agents):
+    agent = await within(agents.get())
+    await agent.hear()
+    reading = asyncio.create_task(cluster.tail("turnout-1", 7))
+    asked = await agent.hear(Tail)
+    assert ("turnout-1", 7) == (asked.name, asked.lines_n)
+    answer = Tailed(asked.number, (LogTail("r", "n", ("a line",)),))
+    agent.writer.write(line(Tailed(asked.number + 1, ())))  # of somebody who waits no more
+    agent.writer.write(line(answer))
+    assert answer == await within(reading)
+
+
+async def test_while_ray_is_away_nobody_waits_for_logs(cluster, agents):
+    agent = await within(agents.get())
+    agent.say(trouble="nobody can be reached there")
+    while not cluster.trouble:
+        await asyncio.sleep(0.01)
+    with pytest.raises(LogsAway, match="does not answer: nobody can be reached there"):
+        await cluster.tail("turnout-1", 7)
+
+
+async def test_an_agent_that_does_not_answer_is_not_waited_for_long(cluster, agents, monkeypatch):
+    monkeypatch.setattr(module, "TAIL_LIMIT_S", 0.01)
+    agent = await within(agents.get())
+    await agent.hear()
+    with pytest.raises(LogsAway, match="has not answered within"):
+        await cluster.tail("turnout-1", 7)

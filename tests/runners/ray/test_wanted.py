@@ -7,7 +7,7 @@ import pytest
 
 from runners.core.runner import Hosting, ModelRef, ProviderChoice
 from runners.ray.members import Address, Member, Membership
-from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, read_order, read_seen
+from runners.ray.wanted import App, AppSeen, Seen, Wake, Want, line, read_order, read_said
 
 MODEL = ModelRef(
     "file:m.onnx",
@@ -27,7 +27,7 @@ def test_an_order_is_read_as_it_was_given(order):
 
 def test_a_report_is_read_as_it_was_made():
     seen = Seen(Membership(7, (Member("k", "r", Address("u", "h", 1)),)), (AppSeen("k", "RUNNING", "a\nb"),), "t")
-    assert read_seen(line(seen)) == seen
+    assert read_said(line(seen)) == seen
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"type":"other"}', b"\xff", b"[1]"])
@@ -35,4 +35,4 @@ def test_anything_else_is_neither(text):
     with pytest.raises(msgspec.DecodeError):
         read_order(text)
     with pytest.raises(msgspec.DecodeError):
-        read_seen(text)
+        read_said(text)
