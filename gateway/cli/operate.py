@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.desk import CaOption, Desk, ServerOption, desk
+from gateway.cli.desk import CaOption, Desk, Here, ServerOption, desk
 from gateway.cli.kept import DEFAULT_STATE, Author, StateFolder, whoever_asks
 from gateway.cli.loading import fail, refusals
 from gateway.cli.printing import Output, OutputOption, show
@@ -19,6 +19,7 @@ Reason = Annotated[str, typer.Option(help="Why, for those who read the history."
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 Expects = Annotated[int | None, typer.Option(help="Only if this revision is live.", min=0, show_default=False)]
 Unrehearsed = Annotated[bool, typer.Option("--unrehearsed", help="Models are not on this machine: open none.")]
+Within = Annotated[str, typer.Option(help="How long to wait until every gateway on this state serves it, such as 2m.")]
 Restart = Annotated[list[str] | None, typer.Option(help="Begin this route's rollout again at its first step.")]
 RouteName = Annotated[str, typer.Argument(metavar="ROUTE", help="The route's public name.")]
 
@@ -31,6 +32,7 @@ def apply(
     restart: Restart = None,
     expects: Expects = None,
     unrehearsed: Unrehearsed = False,
+    within: Within = "10s",
     author: Author = "",
     state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
@@ -44,7 +46,7 @@ def apply(
     from gateway.publishing.change import Apply
 
     root = what if what.is_dir() else Path()
-    where = desk(server, state, ca_file, root, is_rehearsing=not unrehearsed)
+    where = _patient(desk(server, state, ca_file, root, is_rehearsing=not unrehearsed), within)
     if what.is_dir():
         documents, expected = _directory(what), expects
     else:
@@ -63,6 +65,7 @@ def undo(
     restart: Restart = None,
     expects: Expects = None,
     unrehearsed: Unrehearsed = False,
+    within: Within = "10s",
     author: Author = "",
     state: StateFolder = DEFAULT_STATE,
     server: ServerOption = "",
@@ -73,7 +76,7 @@ def undo(
     from gateway.publishing.change import Undo
 
     change = Undo(to_revision or 0, frozenset(restart or ()))
-    where = desk(server, state, ca_file, is_rehearsing=not unrehearsed)
+    where = _patient(desk(server, state, ca_file, is_rehearsing=not unrehearsed), within)
     _publish(where, _request(change, author, reason, expects), output, is_dry=dry_run)
 
 
@@ -138,6 +141,19 @@ def _request(change: "Change", author: str, reason: str, expects: int | None) ->
 
     cause = {Apply: Cause.APPLY, Undo: Cause.UNDO}.get(type(change), Cause.OPERATE)
     return Request(change, whoever_asks(author), cause, reason, ANY if expects is None else expects)
+
+
+def _patient(where: Desk, within: str) -> Desk:
+    """The desk, to wait so long where gateways follow by themselves; one of theirs answers when it has followed."""
+    from strategies.core.spec import duration_s
+
+    try:
+        within_s = duration_s(within)
+    except ValueError as error:
+        fail(f"--within: {error}")
+    if isinstance(where, Here):
+        where.within_s = within_s
+    return where
 
 
 def _publish(where: Desk, request: "Request", output: Output, *, is_dry: bool) -> None:

@@ -3,12 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from time import monotonic, time
 
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from gateway.cli.app import app
+from gateway.state.members import Member
+from gateway.state.shelf import Shelf
 from tests.gateway.cli.test_serve import BODY, ask
 
 ROOT = Path(__file__).parents[3]
@@ -282,3 +285,22 @@ def test_a_wrong_ca_file_is_told_in_words(gateway, tmp_path, content):
         file.write_text(content)
     refused = run("status", "--server", f"https://127.0.0.1:{gateway.admin}", "--ca-file", file)
     assert (2, True) == (refused.exit_code, refused.stderr.startswith(f"--ca-file {file}: ")), refused.output
+
+
+def test_how_long_gateways_are_waited_for_is_the_operators_to_say(config, edited, tmp_path):
+    """A gateway that opens a large model needs longer than the ten seconds that are usual."""
+    state = tmp_path / "state"
+    assert 0 == run("apply", config, "--state", state).exit_code
+    shelf = Shelf(state)
+    shelf.members().beat(Member("elsewhere:1", 1, "", time() + 60))
+    shelf.close()
+    began_at = monotonic()
+    late = run("apply", edited, "--state", state, "--within", "200ms", "--output", "json")
+    assert (1, True) == (late.exit_code, monotonic() - began_at < 9)
+    assert [("elsewhere:1", 1)] == [(each["gateway"], each["revision"]) for each in json.loads(late.stdout)["gateways"]]
+
+
+def test_a_wait_that_is_no_duration_is_refused(config, tmp_path):
+    refused = run("apply", config, "--state", tmp_path / "state", "--within", "soon")
+    assert 2 == refused.exit_code
+    assert "--within: 'soon' is no duration; write it like 250ms" in refused.output
