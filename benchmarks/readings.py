@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.servers import Running
 
 OK_CODES = {"200", "OK"}
+GONE_CODES = {"499", "CANCELLED"}  # of callers that had gone: load generators go when their time is over
 SCRAPE_S = 10.0
 FIELDS = {  # of a Reading, by the counter that tells it
     "turnout_requests_total": "refused_n",  # but for those that went well
@@ -63,7 +64,7 @@ def sum_counters(text: str) -> Mapping[str, float]:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             field = FIELDS.get(sample.name)
-            if field and not (sample.name == "turnout_requests_total" and sample.labels["code"] in OK_CODES):
+            if field and not (sample.name == "turnout_requests_total" and sample.labels["code"] in OK_CODES | GONE_CODES):
                 sums[field] += sample.value
     return sums
 

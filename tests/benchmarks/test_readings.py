@@ -15,10 +15,10 @@ from observability.span_counts import SpanCounts
 
 
 def test_the_gateways_metrics_are_summed_up():
-    """Refusals, shadows and losses are found under the names the gateway really uses."""
+    """Refusals, shadows and losses are found under the names the gateway really uses; who had gone was not refused."""
     metrics = Metrics("test")
     meter = metrics.route("tiny", "ab", [("old", "1"), ("new", "2")])
-    for status, http_status in (("ok", 200), ("overload", 429)):
+    for status, http_status in (("ok", 200), ("overload", 429), ("cancelled", 499)):
         meter.begin()
         meter.record(RequestEvent(0.0, "e", "r", status=status, protocol="http", http_status=http_status))
     served, stepped_in = (
