@@ -64,7 +64,9 @@ def sum_counters(text: str) -> Mapping[str, float]:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             field = FIELDS.get(sample.name)
-            if field and not (sample.name == "turnout_requests_total" and sample.labels["code"] in OK_CODES | GONE_CODES):
+            if field and not (
+                sample.name == "turnout_requests_total" and sample.labels["code"] in OK_CODES | GONE_CODES
+            ):
                 sums[field] += sample.value
     return sums
 
