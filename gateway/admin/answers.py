@@ -188,6 +188,7 @@ class Judgement(_Answer):
     bake_s: float
     condemns_at_log_e: float
     guardrails: list[Guardrail]
+    noise: Annotated[list[Contrast], Field(description="How far the twin and the baseline are apart.")] = []
     slices: Annotated[list[InSlice], Field(description="Those that the route declares.")] = []
 
 
@@ -195,7 +196,6 @@ class StatusLine(RouteLine):
     """A route in a status."""
 
     judgement: Annotated[Judgement | None, Field(description="Of routes with a rollout.")] = None
-
     arms: list[ArmLine] = []
     preferences: Annotated[list[Preference], Field(description="Of routes that interleave.")] = []
     evidence: Annotated[Evidence | None, Field(description="Of A/B tests.")] = None
