@@ -56,10 +56,9 @@ async def execute_merged(routed: Routed, merge: Merge) -> Outcome:
 async def _until_settled(calls: "Sequence[asyncio.Future[Seen]]", by: float) -> None:
     """Wait until all partners have answered, one has failed, or it is time: the others cannot help any more then."""
     pending = set(calls)
-    while pending:
-        left_s = max(0.0, by - monotonic())
+    while pending and (left_s := by - monotonic()) > 0:  # timers may be early, and who has time left is not late
         done, pending = await asyncio.wait(pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-        if not done or any(_has_failed(each) for each in done):
+        if any(_has_failed(each) for each in done):
             break
 
 

@@ -257,6 +257,21 @@ async def test_a_partner_slow_on_a_tenth_of_the_requests_costs_those_alone(route
     assert reasons == ["timeout" if n % 10 == 3 else "" for n in range(20)]
 
 
+async def test_a_partner_is_late_also_where_timers_are_early(routed, endpoints, monkeypatch):
+    """An event loop may wake a moment before it was told to; nothing was ever merged with who had not answered."""
+    wait = asyncio.wait
+
+    async def wake_early(waited, *, timeout=None, **how):
+        return await wait(waited, timeout=timeout and timeout * 0.9, **how)
+
+    monkeypatch.setattr(asyncio, "wait", wake_early)
+    endpoints["new"] = FakeEndpoint(SIGNATURE, [Wait(asyncio.Event(), said(2, NEW))])
+    endpoints["new"]._wait = lambda until, deadline_at: until.wait()  # it is told of no deadline
+    outcome = await done(replace(routed(), deadline_at=monotonic() + 0.5))
+
+    assert (outcome.not_interleaved, outcome.impressions, lists_of(outcome)) == ("timeout", (), [list(OLD)])
+
+
 async def test_when_the_baseline_fails_its_fallback_answers_and_nothing_counts(routed, endpoints):
     endpoints["old"] = FakeEndpoint(SIGNATURE, [Fail(ExecutionFailed("x"))])
     outcome = await done(routed())
