@@ -24,8 +24,6 @@ TEXT_LIMIT = 256  # characters of what a caller wrote, so that a full queue of e
 LOG = logging.getLogger("turnout.recorder")
 
 Soon = Callable[[Callable[[], None]], object]
-
-
 # A request that is over and not written about yet, and the moment on the monotonic clock.
 _Ended = tuple[Arrival, Routed | None, Outcome | None, Reply, float]
 
@@ -45,8 +43,8 @@ class Recorder:
         """`soon` has requests written once this turn of the event loop has sent all of its answers.
 
         Nobody's answer then waits for what is written about another's, and the same code runs for many requests in a
-        row, which finds it in the processor's caches: a tenth less time for each. What waits is bounded by the requests
-        that can end in one turn.
+        row, which finds it in the processor's caches (benchmarks/README.md). What waits is bounded by the requests that
+        can end in one turn.
         """
         self._soon = soon
         self._ended: list[_Ended] = []

@@ -42,7 +42,6 @@ _CHECKED_HERE_BYTES = 65_536  # a check of more would hold up the event loop, on
 _LOAD_LIMIT_S = 60.0
 _TRIALS_N = 256  # a few words for each
 
-
 _Key = tuple[str, str, str, int, Batching]
 # That rows of a model may be run together, remembered for the very same file, provider, threads and bounds: to try it
 # out once more takes a third of what it takes to open a small model.

@@ -2,21 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from gateway.admin.arms import ArmLine
+from gateway.admin.arms import Answer, ArmLine
 
 Moment = Annotated[float, Field(description="Unix time in seconds.")]
 Ppm = Annotated[int, Field(description="Millionths.")]
 
 
-class _Answer(BaseModel):
-    """What is written here is promised; what publishing/telling.py says beyond it goes out all the same."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Head(_Answer):
+class Head(Answer):
     """A revision without its documents."""
 
     revision: int
@@ -35,11 +29,11 @@ class Whole(Head):
     states: dict[str, str]
 
 
-class History(_Answer):
+class History(Answer):
     revisions: list[Head]
 
 
-class Move(_Answer):
+class Move(Answer):
     """Units that change arms. `points` of the 2^64 is text, for most readers of JSON keep 53 bits of a number."""
 
     from_: Annotated[str, Field(alias="from")]
@@ -48,7 +42,7 @@ class Move(_Answer):
     points: str
 
 
-class RouteChange(_Answer):
+class RouteChange(Answer):
     """What a change does to one route, exactly."""
 
     route: str
@@ -61,7 +55,7 @@ class RouteChange(_Answer):
     enrolled_ppm: Annotated[list[Ppm], Field(description="Before and after.", min_length=2, max_length=2)]
 
 
-class Published(_Answer):
+class Published(Answer):
     """What a change came to. `published` is null when nothing was to be changed, or only a look was wanted."""
 
     live: int
@@ -69,7 +63,7 @@ class Published(_Answer):
     routes: list[RouteChange]
 
 
-class Gateway(_Answer):
+class Gateway(Answer):
     """One that shares the state."""
 
     gateway: str
@@ -78,7 +72,7 @@ class Gateway(_Answer):
     seen_s_ago: float
 
 
-class Side(_Answer):
+class Side(Answer):
     """Wins, losses and ties of a ranker beside the baseline, by lists or by units."""
 
     wins: int
@@ -88,7 +82,7 @@ class Side(_Answer):
     p_value: Annotated[float, Field(description="Always valid: it may be looked at as often as one likes.")]
 
 
-class Preference(_Answer):
+class Preference(Answer):
     """What clicks on merged lists say of one ranker beside the baseline."""
 
     ranker: str
@@ -107,7 +101,7 @@ class Preference(_Answer):
 Interval = Annotated[dict[str, float | None], Field(description="estimate, low and high; null where no end is known.")]
 
 
-class Contrast(_Answer):
+class Contrast(Answer):
     """One metric of both arms."""
 
     metric: str
@@ -121,7 +115,7 @@ class Contrast(_Answer):
     differs: bool
 
 
-class InSlice(_Answer):
+class InSlice(Answer):
     """Both arms in one slice of the requests."""
 
     slice: Annotated[str, Field(description="As in country=nz.")]
@@ -129,7 +123,7 @@ class InSlice(_Answer):
     contrasts: list[Contrast]
 
 
-class Comparison(_Answer):
+class Comparison(Answer):
     """What the ledger says of one candidate of an A/B test beside the baseline."""
 
     candidate: str
@@ -139,10 +133,10 @@ class Comparison(_Answer):
     missing_requests: Annotated[int | None, Field(description="Of all arms, until it is proven if it is so.")]
     missing_s: Annotated[float | None, Field(description="How long they take at the pace of the last minutes.")]
     is_srm: Annotated[bool, Field(description="Whether the arms do not get the units that their shares promise.")]
-    slices: Annotated[list[InSlice], Field(description="Those that the route declares.")] = []
+    slices: Annotated[list[InSlice], Field(default=[], description="Those that the route declares.")]
 
 
-class Evidence(_Answer):
+class Evidence(Answer):
     """An A/B test so far."""
 
     experiment: str
@@ -152,13 +146,13 @@ class Evidence(_Answer):
     comparisons: list[Comparison]
 
 
-class RouteLine(_Answer):
+class RouteLine(Answer):
     route: str
     strategy: str
     sentence: str
 
 
-class Guardrail(_Answer):
+class Guardrail(Answer):
     """What speaks against a candidate, and for it. Counts are of bad events and what they are counted among."""
 
     metric: str
@@ -174,7 +168,7 @@ class Guardrail(_Answer):
     safe: bool
 
 
-class Judgement(_Answer):
+class Judgement(Answer):
     """What is known of a rollout. Logarithms are natural ones."""
 
     experiment: str
@@ -188,21 +182,21 @@ class Judgement(_Answer):
     bake_s: float
     condemns_at_log_e: float
     guardrails: list[Guardrail]
-    noise: Annotated[list[Contrast], Field(description="How far the twin and the baseline are apart.")] = []
-    slices: Annotated[list[InSlice], Field(description="Those that the route declares.")] = []
+    noise: Annotated[list[Contrast], Field(default=[], description="How far the twin and the baseline are apart.")]
+    slices: Annotated[list[InSlice], Field(default=[], description="Those that the route declares.")]
 
 
 class StatusLine(RouteLine):
     """A route in a status."""
 
     judgement: Annotated[Judgement | None, Field(description="Of routes with a rollout.")] = None
-    arms: list[ArmLine] = []
-    preferences: Annotated[list[Preference], Field(description="Of routes that interleave.")] = []
+    arms: Annotated[list[ArmLine], Field(default=[])]
+    preferences: Annotated[list[Preference], Field(default=[], description="Of routes that interleave.")]
     evidence: Annotated[Evidence | None, Field(description="Of A/B tests.")] = None
     lists_open: Annotated[int, Field(description="Clicked lists that more clicks may come to.")] = 0
 
 
-class Status(_Answer):
+class Status(Answer):
     """What is live, who serves it, and a sentence on every route."""
 
     live: Head | None
@@ -213,7 +207,7 @@ class Status(_Answer):
     routes: list[StatusLine]
 
 
-class Rollout(_Answer):
+class Rollout(Answer):
     """Where a ramp stands. `step` counts from 0."""
 
     step: int
@@ -240,11 +234,11 @@ class Route(RouteLine):
     models: dict[str, str]
     digests: dict[str, str]
     rollout: Rollout | None
-    arms: list[ArmLine] = []
+    arms: Annotated[list[ArmLine], Field(default=[])]
     judgement: Judgement | None = None
 
 
-class Chapter(_Answer):
+class Chapter(Answer):
     """A revision in which a rollout moved."""
 
     revision: int
@@ -257,13 +251,13 @@ class Chapter(_Answer):
     approver: str
 
 
-class Story(_Answer):
+class Story(Answer):
     """What became of a rollout, in order."""
 
     story: list[Chapter]
 
 
-class Entry(_Answer):
+class Entry(Answer):
     """Who asked for what and what came of it."""
 
     number: int
@@ -275,11 +269,11 @@ class Entry(_Answer):
     digest: str
 
 
-class Audit(_Answer):
+class Audit(Answer):
     entries: list[Entry]
 
 
-class Problem(_Answer):
+class Problem(Answer):
     """A mistake in a document. Line and column count from 1; 0 is the whole document."""
 
     file: str
@@ -289,7 +283,7 @@ class Problem(_Answer):
     cure: str
 
 
-class Refusal(_Answer):
+class Refusal(Answer):
     """Why not, for a person; nothing has changed. What else there is depends on the status."""
 
     error: str

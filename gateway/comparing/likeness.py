@@ -14,6 +14,8 @@ from gateway.comparing.tolerance import BY_DATATYPE, Tolerance
 from runners.core.checks import wide
 from runners.core.tensor import InferenceResponse, Tensor
 
+Pairs = list[tuple[Tensor, Tensor]]
+
 LISTS_N = 64  # orders of an answer that are compared, from the first row
 ITEMS_N = 256  # items of each: tau takes the square of it in steps
 
@@ -73,9 +75,6 @@ def likeness(
         rbo=rbo,
         overlap=overlap,
     )
-
-
-Pairs = list[tuple[Tensor, Tensor]]
 
 
 def _invalid(served: InferenceResponse, shadow: InferenceResponse, pairs: Pairs, pause: Callable[[], None]) -> str:

@@ -16,7 +16,7 @@ from gateway.config.slicing import slicings_of
 from gateway.facts import Source
 from gateway.routing.table import ShadowTerms
 from runners.core.runner import Batching, ModelRef, OutputPolicy, ProviderChoice
-from strategies.core.arm import TWIN_SUFFIX, Arm, Arms, Role, with_twin
+from strategies.core.arm import TWIN_SUFFIX, Arm, Arms, with_copy, with_twin
 from strategies.core.assignment import Allocation, effective_salt, reallocate
 from strategies.core.decider import Decider, ShadowTable, shadow_draw
 from strategies.core.hashes import text_to_hash
@@ -124,10 +124,7 @@ def _resident(document: RouteDoc) -> str:
 
 
 def _with_resident(arms: Arms, copy_of: str) -> Arms:
-    if not copy_of:
-        return arms
-    copy = Arm(len(arms.all), copy_of + RESIDENT_SUFFIX, Role.RESERVE, arms[copy_of].model, arms[copy_of].version)
-    return Arms((*arms.all, copy), (*(arm.name for arm in arms.fallback), copy.name))
+    return with_copy(arms, arms[copy_of], RESIDENT_SUFFIX, is_fallback=True) if copy_of else arms
 
 
 def _compiled_arm(arm: Arm, document: RouteDoc, root: Path, shadows: Mapping[str, int]) -> CompiledArm:

@@ -6,10 +6,10 @@ from math import ceil, isfinite, log
 from threading import Lock
 from typing import Any, Protocol
 
+from gateway.config.check import baseline_of
 from gateway.config.documents import RouteDoc
 from gateway.publishing.prepare import Meaning
 from gateway.publishing.slicing import InSlice, Questions, interval_words, nothing_sliced, questions_of
-from strategies.core.arm import Role
 from strategies.evidence.contrast import Contrast, Contrasted, Interval, contrasted, contrasts
 from strategies.evidence.epochs import EPOCH_S, Epoch
 from strategies.evidence.outlook import requests_missing
@@ -35,7 +35,7 @@ def rules_of(document: RouteDoc) -> tuple[Rule, ...]:
     strategy = document.strategy
     if strategy.kind != STRATEGY:
         return ()
-    baseline = next(name for name, arm in document.arms.items() if arm.role is Role.BASELINE)
+    baseline = baseline_of(document)
     return tuple(
         Rule(
             candidate=name,

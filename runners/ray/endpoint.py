@@ -259,5 +259,4 @@ def _reading(peer: Peer, now: float) -> PeerReading:
         open_n=open_n,
         waiting_n=waiting_n,
         rested_n=pulse.rested_n,
-        is_listed=peer.is_listed,
     )

@@ -26,4 +26,3 @@ class PeerReading(Struct, frozen=True):
     open_n: int = 0
     waiting_n: int = 0
     rested_n: int = 0
-    is_listed: bool = True

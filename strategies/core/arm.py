@@ -63,8 +63,13 @@ class Arms:
         return tuple(other for other in self.fallback if other.index != arm.index)
 
 
+def with_copy(arms: Arms, of: Arm, suffix: str, *, is_fallback: bool) -> Arms:
+    """The same arms, and after them a copy of one under a name of its own; the last of the fallbacks, if so wanted."""
+    copy = Arm(len(arms.all), of.name + suffix, Role.RESERVE, of.model, of.version)
+    fallback = *(arm.name for arm in arms.fallback), *((copy.name,) if is_fallback else ())
+    return Arms((*arms.all, copy), fallback)
+
+
 def with_twin(arms: Arms) -> Arms:
     """The same arms, and a second copy of the baseline."""
-    baseline = arms.baseline
-    twin = Arm(len(arms.all), baseline.name + TWIN_SUFFIX, Role.RESERVE, baseline.model, baseline.version)
-    return Arms((*arms.all, twin), tuple(arm.name for arm in arms.fallback))
+    return with_copy(arms, arms.baseline, TWIN_SUFFIX, is_fallback=False)
